@@ -1,0 +1,5 @@
+//! An embeddable, self-organising key-value store on the Chord protocol.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod transport;

@@ -1,0 +1,1 @@
+//! Black-box tests of chord over several crates and real processes.
