@@ -1,0 +1,4 @@
+//! The protocol, pure.
+
+pub mod id;
+pub mod peer;
