@@ -1,6 +1,18 @@
 //! An embeddable, self-organising key-value store on the Chord protocol.
 
+mod chord;
+mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod error;
 pub mod protocol;
+pub mod storage;
 pub mod transport;
+pub mod view;
+
+pub use crate::chord::{Chord, PutOptions, Receipt, Record};
+pub use crate::config::{Config, Env, Interval, VirtualNodes};
+pub use crate::error::Error;
+pub use crate::protocol::entry::{Action, Condition, Expiry, Outcome, Update, Version};
+pub use crate::protocol::routing::RoutingMode;
+pub use crate::transport::Endpoint;

@@ -1,4 +1,6 @@
 //! The protocol, pure.
 
+pub mod entry;
 pub mod id;
 pub mod peer;
+pub mod routing;

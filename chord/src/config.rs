@@ -1,0 +1,252 @@
+//! How a node is set up: [`Config`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::Error;
+use crate::protocol::id::{HashKind, Id, IdSpace};
+use crate::protocol::peer::HostName;
+use crate::protocol::routing::RoutingMode;
+
+/// Everything that can be chosen about a node. The defaults suit a ring of one to a thousand hosts.
+///
+/// The fields under "ring" are fixed by the ring's creator; a joiner's `ring_name`, `bits`, `hash` and limits are
+/// taken from the ring, and refused when they were set to something else (see [`Config::expect_parameters`]).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The host's name, 1 to 63 of `[A-Za-z0-9_-]`, unique in the ring. Its virtual nodes' ids are made of it.
+    pub name: String,
+
+    /// Ring: a name for people to read in logs and status. It does not identify the ring; its genesis id does.
+    pub ring_name: String,
+    /// Ring: bits of an id, 1 to 160 and at most the hash's width. Small values are for teaching: with n virtual
+    /// nodes choose at least 2 log2 n + 20 bits, or two hosts will claim one id.
+    pub bits: u16,
+    /// Ring: the hash that turns names and keys into ids.
+    pub hash: HashKind,
+    /// Ring: hosts that hold each key. Only 1 is accepted so far: what a dead host owned is unavailable.
+    pub replicas: usize,
+    /// Ring: longest key accepted, in bytes.
+    pub max_key_bytes: usize,
+    /// Ring: longest value accepted, in bytes. The transport's frame limit must exceed it by 128 KiB at least.
+    pub max_value_bytes: usize,
+    /// A joiner refuses a ring whose parameters differ from the fields above. Off by default: it adopts them.
+    pub expect_parameters: bool,
+
+    /// The host's places on the circle. More of them spread load more evenly and cost maintenance in proportion.
+    pub virtual_nodes: VirtualNodes,
+    /// Successor lists are long enough for this many distinct other hosts: so many neighbouring hosts but one may
+    /// fail at once without breaking the ring. Each costs a few bytes per stabilisation.
+    pub successor_hosts: usize,
+    /// Most entries in a successor list, however few distinct hosts they span.
+    pub max_successors: usize,
+    /// How often to stabilise: `floor` after a change, backing off to `ceiling` while rounds find nothing new.
+    pub stabilize: Interval,
+    /// How often to fix fingers, likewise.
+    pub fix_fingers: Interval,
+
+    /// When an operation ends with an error at the latest.
+    pub operation_deadline: Duration,
+    /// The shortest deadline of a maintenance call. A peer that has answered before is given four times its
+    /// usual round trip, at least this and at most two seconds; when it misses two in a row it is taken for dead.
+    pub min_call_deadline: Duration,
+    /// How requests find their owner. `Contacts` (the default) goes straight to the believed owner.
+    pub routing: RoutingMode,
+    /// Virtual nodes remembered beside ring neighbours and fingers.
+    pub contacts: usize,
+    /// Hops after which a lookup gives up.
+    pub max_hops: usize,
+    /// Operations of other hosts served at once; past that they are answered `Overloaded`.
+    pub max_serving: usize,
+    /// Operations of this handle in flight at once; past that they end with [`Error::Overloaded`].
+    pub max_operations: usize,
+    /// Bytes of one chunk of range sync.
+    pub chunk_bytes: usize,
+    /// Most bytes a second that one hand-off may send; `None` for no bound.
+    pub sync_bytes_per_second: Option<u64>,
+
+    /// Where time and randomness come from.
+    pub env: Env,
+}
+
+/// How often a round of maintenance runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// The pause after a round that changed something.
+    pub floor: Duration,
+    /// The longest pause; each quiet round doubles it up to here.
+    pub ceiling: Duration,
+}
+
+impl Interval {
+    /// From `floor` to `ceiling`.
+    pub const fn new(floor: Duration, ceiling: Duration) -> Interval {
+        Interval { floor, ceiling }
+    }
+}
+
+/// The places a host takes on the circle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VirtualNodes {
+    /// This many, with ids hashed from the host's name and their number.
+    Count(usize),
+    /// These ids, each with a label for people to read. For teaching and tests.
+    Explicit(Vec<(String, Id)>),
+}
+
+/// Where a node takes wall-clock time and randomness from, so that a simulation can give both.
+#[derive(Clone)]
+pub struct Env {
+    /// Unix time in milliseconds. Only expiry depends on it.
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Seed of the node's random numbers; `None` takes it from the operating system. Two nodes, or two lives of
+    /// one, must not share a seed: incarnations are drawn from it.
+    pub seed: Option<u64>,
+}
+
+impl Default for Env {
+    fn default() -> Self {
+        Env { clock: Arc::new(system_millis), seed: None }
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let millis = Duration::from_millis;
+        Config {
+            name: String::new(),
+            ring_name: "chord".to_owned(),
+            bits: 160,
+            hash: HashKind::Sha1,
+            replicas: 1,
+            max_key_bytes: 64 << 10,
+            max_value_bytes: 16 << 20,
+            expect_parameters: false,
+            virtual_nodes: VirtualNodes::Count(8),
+            successor_hosts: 4,
+            max_successors: 64,
+            stabilize: Interval::new(millis(250), millis(5_000)),
+            fix_fingers: Interval::new(millis(500), millis(10_000)),
+            operation_deadline: millis(5_000),
+            min_call_deadline: millis(500),
+            routing: RoutingMode::Contacts,
+            contacts: 65_536,
+            max_hops: 64,
+            max_serving: 16_384,
+            max_operations: 16_384,
+            chunk_bytes: 256 << 10,
+            sync_bytes_per_second: None,
+            env: Env::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults under the host name `name`.
+    pub fn named(name: impl Into<String>) -> Config {
+        Config { name: name.into(), ..Config::default() }
+    }
+
+    /// Checks every field and how they fit together.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the first field that does not fit, and why.
+    pub fn validate(&self) -> Result<(), Error> {
+        let invalid = |text: String| Err(Error::Invalid(text));
+        HostName::new(&self.name).map_err(|error| Error::Invalid(error.to_string()))?;
+        let space = IdSpace::new(self.bits, self.hash).map_err(|error| Error::Invalid(error.to_string()))?;
+        if self.ring_name.is_empty() || self.ring_name.len() > 63 {
+            return invalid("ring_name must have 1 to 63 bytes".into());
+        }
+        if self.replicas != 1 {
+            return invalid(format!(
+                "replicas = {} is not there yet: this version keeps one copy of each key (replicas = 1)",
+                self.replicas
+            ));
+        }
+        match &self.virtual_nodes {
+            VirtualNodes::Count(0) => return invalid("virtual_nodes must be at least 1".into()),
+            VirtualNodes::Count(n) if *n > MAX_VIRTUAL_NODES => {
+                return invalid(format!("virtual_nodes must be at most {MAX_VIRTUAL_NODES}"));
+            }
+            VirtualNodes::Count(_) => {}
+            VirtualNodes::Explicit(nodes) => {
+                if nodes.is_empty() || nodes.len() > MAX_VIRTUAL_NODES {
+                    return invalid(format!("expected 1 to {MAX_VIRTUAL_NODES} virtual nodes"));
+                }
+                if let Some((label, id)) = nodes.iter().find(|(_, id)| !space.contains(id)) {
+                    return invalid(format!(
+                        "virtual node {label}: id {id} has more than {} bits",
+                        self.bits
+                    ));
+                }
+            }
+        }
+        let ids = self.virtual_node_ids(&space);
+        if let Some(id) = ids.iter().enumerate().find_map(|(i, id)| ids[..i].contains(id).then_some(id)) {
+            return invalid(format!(
+                "two virtual nodes of {} would have id {}: choose more bits, fewer virtual nodes or explicit ids",
+                self.name,
+                space.show(id)
+            ));
+        }
+        for (name, interval) in [("stabilize", self.stabilize), ("fix_fingers", self.fix_fingers)] {
+            if interval.floor.is_zero() || interval.floor > interval.ceiling {
+                return invalid(format!("{name}: expected 0 < floor <= ceiling"));
+            }
+        }
+        let positive = [
+            ("max_key_bytes", self.max_key_bytes),
+            ("max_value_bytes", self.max_value_bytes),
+            ("successor_hosts", self.successor_hosts),
+            ("max_hops", self.max_hops),
+            ("max_serving", self.max_serving),
+            ("max_operations", self.max_operations),
+            ("chunk_bytes", self.chunk_bytes),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return invalid(format!("{name} must be at least 1"));
+        }
+        if self.max_successors < self.successor_hosts {
+            return invalid("max_successors must be at least successor_hosts".into());
+        }
+        if self.operation_deadline.is_zero() || self.min_call_deadline.is_zero() {
+            return invalid("deadlines must be longer than zero".into());
+        }
+        if self.max_key_bytes > MAX_KEY_BYTES || self.max_value_bytes > MAX_VALUE_BYTES {
+            return invalid(format!(
+                "keys can have at most {MAX_KEY_BYTES} bytes, values at most {MAX_VALUE_BYTES}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The ids of the host's virtual nodes in `space`, in order.
+    pub(crate) fn virtual_node_ids(&self, space: &IdSpace) -> Vec<Id> {
+        match &self.virtual_nodes {
+            VirtualNodes::Count(n) => (0..*n).map(|i| space.virtual_node_id(&self.name, i)).collect(),
+            VirtualNodes::Explicit(nodes) => nodes.iter().map(|(_, id)| *id).collect(),
+        }
+    }
+}
+
+/// Most virtual nodes of one host.
+pub const MAX_VIRTUAL_NODES: usize = 1024;
+/// The largest `max_key_bytes`.
+pub const MAX_KEY_BYTES: usize = 1 << 20;
+/// The largest `max_value_bytes`.
+pub const MAX_VALUE_BYTES: usize = 512 << 20;
+
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+fn system_millis() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
