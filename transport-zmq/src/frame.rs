@@ -1,0 +1,207 @@
+//! Our framing inside a ZeroMQ message.
+//!
+//! A message has one part, or two when the frame has a body: `header + head`, then `body`. The header is 24
+//! bytes, integers big-endian:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 0..4 | magic `CHZQ` |
+//! | 4 | version, 1 |
+//! | 5 | kind: 1 request, 2 reply, 3 too large |
+//! | 6 | lane: 0 control, 1 request, 2 bulk |
+//! | 7 | zero |
+//! | 8..16 | correlation id, chosen by the caller and returned unchanged |
+//! | 16..20 | bytes of the head |
+//! | 20..24 | bytes of the body; zero exactly when there is no second part |
+//!
+//! A "too large" answer has a head of 16 bytes: the length refused and the limit it exceeds.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use chord::transport::{Frame, Lane};
+
+const MAGIC: u32 = u32::from_be_bytes(*b"CHZQ");
+const VERSION: u8 = 1;
+
+/// Bytes of the header.
+pub(crate) const HEADER_BYTES: usize = 24;
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request,
+    Reply,
+    /// The answer to a request, or in place of a reply, that exceeds the answerer's frame limit.
+    TooLarge,
+}
+
+/// The decoded header, without the lengths, which decoding has checked against the parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    pub(crate) lane: Lane,
+    pub(crate) correlation: u64,
+}
+
+/// Why bytes are no message of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+impl Header {
+    /// The part that goes first. The frame's head and body must each be shorter than 4 GiB, which the frame
+    /// limit guarantees.
+    pub(crate) fn encode(self, frame: &Frame) -> Bytes {
+        let mut first = BytesMut::with_capacity(HEADER_BYTES + frame.head.len());
+        first.put_u32(MAGIC);
+        first.put_u8(VERSION);
+        first.put_u8(match self.kind {
+            Kind::Request => 1,
+            Kind::Reply => 2,
+            Kind::TooLarge => 3,
+        });
+        first.put_u8(match self.lane {
+            Lane::Control => 0,
+            Lane::Request => 1,
+            Lane::Bulk => 2,
+        });
+        first.put_u8(0);
+        first.put_u64(self.correlation);
+        first.put_u32(frame.head.len() as u32);
+        first.put_u32(frame.body.len() as u32);
+        first.put_slice(&frame.head);
+        first.freeze()
+    }
+
+    /// The message in `parts`, which must be all parts of one message. Copies nothing.
+    pub(crate) fn decode(mut parts: impl Iterator<Item = Bytes>) -> Result<(Header, Frame), Malformed> {
+        let mut head = parts.next().ok_or(Malformed("no part"))?;
+        let body = parts.next();
+        if parts.next().is_some() {
+            return Err(Malformed("more than two parts"));
+        }
+        if head.len() < HEADER_BYTES {
+            return Err(Malformed("shorter than a header"));
+        }
+        if head.get_u32() != MAGIC {
+            return Err(Malformed("wrong magic"));
+        }
+        if head.get_u8() != VERSION {
+            return Err(Malformed("unknown version"));
+        }
+        let kind = match head.get_u8() {
+            1 => Kind::Request,
+            2 => Kind::Reply,
+            3 => Kind::TooLarge,
+            _ => return Err(Malformed("unknown kind")),
+        };
+        let lane = match head.get_u8() {
+            0 => Lane::Control,
+            1 => Lane::Request,
+            2 => Lane::Bulk,
+            _ => return Err(Malformed("unknown lane")),
+        };
+        if head.get_u8() != 0 {
+            return Err(Malformed("reserved byte set"));
+        }
+        let correlation = head.get_u64();
+        let (head_len, body_len) = (head.get_u32() as usize, head.get_u32() as usize);
+        if head.len() != head_len {
+            return Err(Malformed("wrong head length"));
+        }
+        if body.as_ref().map_or(0, Bytes::len) != body_len || body.is_some() != (body_len > 0) {
+            return Err(Malformed("wrong body length"));
+        }
+        Ok((Header { kind, lane, correlation }, Frame { head, body: body.unwrap_or_default() }))
+    }
+}
+
+/// The frame of a [`Kind::TooLarge`] answer.
+pub(crate) fn too_large(len: usize, max: usize) -> Frame {
+    let mut head = BytesMut::with_capacity(16);
+    head.put_u64(len as u64);
+    head.put_u64(max as u64);
+    Frame::new(head, Bytes::new())
+}
+
+/// Length and limit out of a [`Kind::TooLarge`] answer.
+pub(crate) fn parse_too_large(mut frame: Frame) -> Result<(usize, usize), Malformed> {
+    if frame.head.len() != 16 || !frame.body.is_empty() {
+        return Err(Malformed("wrong length of a refusal"));
+    }
+    let mut number = || usize::try_from(frame.head.get_u64()).unwrap_or(usize::MAX);
+    Ok((number(), number()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header =
+        Header { kind: Kind::Request, lane: Lane::Bulk, correlation: 0x0102_0304_0506_0708 };
+
+    fn parts(frame: &Frame) -> Vec<Bytes> {
+        let mut parts = vec![HEADER.encode(frame)];
+        if !frame.body.is_empty() {
+            parts.push(frame.body.clone());
+        }
+        parts
+    }
+
+    #[test]
+    fn a_message_has_the_documented_bytes() {
+        let first = HEADER.encode(&Frame::new(&b"hd"[..], &b"body"[..]));
+        assert_eq!(&first[..], b"CHZQ\x01\x01\x02\x00\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x02\0\0\0\x04hd");
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for (head, body) in [("", ""), ("head", ""), ("", "body"), ("head", "body")] {
+            let frame = Frame::new(head, body);
+            for kind in [Kind::Request, Kind::Reply, Kind::TooLarge] {
+                for lane in [Lane::Control, Lane::Request, Lane::Bulk] {
+                    let header = Header { kind, lane, correlation: u64::MAX };
+                    let mut parts = vec![header.encode(&frame)];
+                    parts.extend((!body.is_empty()).then(|| frame.body.clone()));
+                    assert_eq!(Header::decode(parts.into_iter()), Ok((header, frame.clone())));
+                }
+            }
+        }
+        assert_eq!(parse_too_large(too_large(70_000, 65_536)), Ok((70_000, 65_536)));
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let parts = parts(&Frame::new("head", "body"));
+        assert!(Header::decode(std::iter::empty()).is_err());
+        for len in 0..parts[0].len() {
+            let cut = vec![parts[0].slice(..len), parts[1].clone()];
+            assert!(Header::decode(cut.into_iter()).is_err(), "cut to {len} bytes");
+        }
+        for len in 0..parts[1].len() {
+            let cut = vec![parts[0].clone(), parts[1].slice(..len)];
+            assert!(Header::decode(cut.into_iter()).is_err(), "body cut to {len} bytes");
+        }
+        assert!(Header::decode(parts[..1].iter().cloned()).is_err(), "a body that is missing");
+    }
+
+    #[test]
+    fn every_header_byte_is_checked_except_the_correlation_id() {
+        let parts = parts(&Frame::new("head", "body"));
+        for at in (0..8).chain(16..HEADER_BYTES) {
+            let mut hostile = parts[0].to_vec();
+            hostile[at] ^= 0x80;
+            let hostile = vec![Bytes::from(hostile), parts[1].clone()];
+            assert!(Header::decode(hostile.into_iter()).is_err(), "byte {at} changed");
+        }
+    }
+
+    #[test]
+    fn superfluous_parts_are_refused() {
+        let mut three = parts(&Frame::new("head", "body"));
+        three.push(Bytes::from_static(b"more"));
+        assert_eq!(Header::decode(three.into_iter()), Err(Malformed("more than two parts")));
+        let mut empty_body = parts(&Frame::new("head", ""));
+        empty_body.push(Bytes::new());
+        assert_eq!(Header::decode(empty_body.into_iter()), Err(Malformed("wrong body length")));
+        assert!(parse_too_large(Frame::new("fifteen bytes..", "")).is_err());
+    }
+}

@@ -1,0 +1,131 @@
+//! The serving side: one ROUTER for all peers, one task that reads requests and sends replies.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chord::transport::{Frame, Incoming, Lane};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+use zeromq::{RouterRecvHalf, RouterSendHalf, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+
+use crate::connection::message;
+use crate::frame::{Header, Kind, Malformed, too_large};
+use crate::lifetime::Lifeline;
+use crate::link::Context;
+use crate::socket;
+
+/// Who asked, and under which id and lane.
+struct Caller {
+    /// The identity that ROUTER gave to the connection; it names nothing after its end.
+    peer: Bytes,
+    correlation: u64,
+    lane: Lane,
+}
+
+/// The listener's task: serves until the transport closes, then waits until the library has let go.
+pub(crate) async fn run(
+    router: RouterSocket,
+    context: Arc<Context>,
+    accept_tx: mpsc::Sender<Incoming>,
+    mut lifeline: Lifeline,
+) {
+    let backend = Arc::downgrade(&router.backend());
+    let (send, recv) = router.split();
+    tokio::select! {
+        biased;
+        () = lifeline.cut() => {}
+        () = serve(send, recv, &context, &accept_tx) => {}
+    }
+    // Callers of `accept` learn of the end here; the library may need a little longer.
+    drop(accept_tx);
+    if !socket::released(backend).await {
+        tracing::warn!(
+            "connections that have not shaken hands, or whose peer does not read, stay until their peers end them"
+        );
+        context.counters.stuck_socket();
+    }
+}
+
+async fn serve(
+    mut send: RouterSendHalf,
+    mut recv: RouterRecvHalf,
+    context: &Context,
+    accept_tx: &mpsc::Sender<Incoming>,
+) {
+    let max = context.config.max_frame_bytes;
+    let mut unanswered = FuturesUnordered::new();
+    loop {
+        let may_read = unanswered.len() < context.config.max_unanswered;
+        tokio::select! {
+            Some((caller, reply)) = unanswered.next() => {
+                if let Some(frame) = reply {
+                    reply_to(&mut send, caller, frame, context);
+                }
+            }
+            request = next_request(&mut recv, accept_tx), if may_read => {
+                let Some((permit, message)) = request else { return };
+                match parse(message) {
+                    Ok((caller, frame)) if frame.len() > max => {
+                        context.counters.oversized();
+                        let refusal = too_large(frame.len(), max);
+                        send_to(&mut send, caller, Kind::TooLarge, &refusal, context);
+                    }
+                    Ok((caller, frame)) => {
+                        let (incoming, reply_rx) = Incoming::new(frame, None);
+                        permit.send(incoming);
+                        unanswered.push(answered(caller, reply_rx));
+                    }
+                    Err(Malformed(reason)) => context.counters.malformed(reason),
+                }
+            }
+        }
+    }
+}
+
+/// The next message, once there is room for it in the accept queue. Cancel safe.
+async fn next_request<'a>(
+    recv: &mut RouterRecvHalf,
+    accept_tx: &'a mpsc::Sender<Incoming>,
+) -> Option<(mpsc::Permit<'a, Incoming>, ZmqMessage)> {
+    let permit = accept_tx.reserve().await.ok()?;
+    match recv.recv().await {
+        Ok(message) => Some((permit, message)),
+        Err(error) => {
+            tracing::error!(%error, "the ZeroMQ library stopped receiving");
+            None
+        }
+    }
+}
+
+async fn answered(caller: Caller, reply_rx: oneshot::Receiver<Frame>) -> (Caller, Option<Frame>) {
+    (caller, reply_rx.await.ok())
+}
+
+fn parse(message: ZmqMessage) -> Result<(Caller, Frame), Malformed> {
+    let mut parts = message.into_vecdeque().into_iter();
+    let peer = parts.next().ok_or(Malformed("no identity"))?;
+    let (Header { kind, lane, correlation }, frame) = Header::decode(parts)?;
+    if kind != Kind::Request {
+        return Err(Malformed("a reply where requests are expected"));
+    }
+    Ok((Caller { peer, correlation, lane }, frame))
+}
+
+fn reply_to(send: &mut RouterSendHalf, caller: Caller, frame: Frame, context: &Context) {
+    let max = context.config.max_frame_bytes;
+    if frame.len() > max {
+        send_to(send, caller, Kind::TooLarge, &too_large(frame.len(), max), context);
+    } else {
+        send_to(send, caller, Kind::Reply, &frame, context);
+    }
+}
+
+/// Queues a message for `caller`. Never waits: a caller that is gone, or whose queue is full, gets nothing.
+fn send_to(send: &mut RouterSendHalf, caller: Caller, kind: Kind, frame: &Frame, context: &Context) {
+    let header = Header { kind, lane: caller.lane, correlation: caller.correlation };
+    let sent = send.send(message(Some(caller.peer), header, frame)).now_or_never();
+    if !matches!(sent, Some(Ok(()))) {
+        context.counters.undeliverable_reply();
+    }
+}

@@ -1,0 +1,145 @@
+//! The table of peers, and the bound on what is in flight to each.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use chord::transport::{Endpoint, Lane};
+
+use crate::link::Link;
+
+pub(crate) struct Peers {
+    /// Guards the table, by `HOST:PORT`. Never held across an await.
+    table: Mutex<HashMap<Box<str>, Arc<Peer>>>,
+    max_peers: usize,
+    max_in_flight: usize,
+    next_ticket: AtomicU64,
+}
+
+struct Peer {
+    in_flight: AtomicUsize,
+    /// The ticket of the latest call.
+    last_used: AtomicU64,
+    /// Carries control and request frames.
+    express: Arc<Link>,
+    /// A connection of its own, so that a large frame delays nothing but its like.
+    bulk: Arc<Link>,
+}
+
+/// One call's place among those in flight to a peer; free again when dropped.
+pub(crate) struct Slot {
+    peer: Arc<Peer>,
+    /// Unique within the transport; the call's correlation id.
+    pub(crate) ticket: u64,
+}
+
+impl Peers {
+    pub(crate) fn new(max_peers: usize, max_in_flight: usize) -> Peers {
+        Peers { table: Mutex::default(), max_peers, max_in_flight, next_ticket: AtomicU64::new(0) }
+    }
+
+    /// A slot for one call to `endpoint`; `None` when a bound is reached.
+    pub(crate) fn slot(&self, endpoint: &Endpoint) -> Option<Slot> {
+        let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
+        let mut table = self.table.lock().expect("no holder panics");
+        let peer = match table.get(endpoint.address()) {
+            Some(peer) => peer.clone(),
+            None => {
+                if table.len() >= self.max_peers {
+                    forget_idlest(&mut table)?;
+                }
+                let peer = Arc::new(Peer {
+                    in_flight: AtomicUsize::new(0),
+                    last_used: AtomicU64::new(ticket),
+                    express: Link::new(endpoint.clone()),
+                    bulk: Link::new(endpoint.clone()),
+                });
+                table.insert(endpoint.address().into(), peer.clone());
+                peer
+            }
+        };
+        // Slots are taken under the table's lock only, so the check and the increment are one step.
+        if peer.in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
+            return None;
+        }
+        peer.in_flight.fetch_add(1, Ordering::Relaxed);
+        peer.last_used.store(ticket, Ordering::Relaxed);
+        Some(Slot { peer, ticket })
+    }
+}
+
+/// Makes room by dropping the peer that was used least recently, of those with nothing under way.
+fn forget_idlest(table: &mut HashMap<Box<str>, Arc<Peer>>) -> Option<()> {
+    let idle = |peer: &Peer| {
+        peer.in_flight.load(Ordering::Relaxed) == 0 && !peer.express.is_dialling() && !peer.bulk.is_dialling()
+    };
+    let (address, _) = table
+        .iter()
+        .filter(|(_, peer)| idle(peer))
+        .min_by_key(|(_, peer)| peer.last_used.load(Ordering::Relaxed))?;
+    let address = address.clone();
+    let peer = table.remove(&address)?;
+    peer.express.retire();
+    peer.bulk.retire();
+    Some(())
+}
+
+impl Slot {
+    pub(crate) fn link(&self, lane: Lane) -> &Arc<Link> {
+        match lane {
+            Lane::Control | Lane::Request => &self.peer.express,
+            Lane::Bulk => &self.peer.bulk,
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.peer.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(port: u16) -> Endpoint {
+        format!("zmq://n{port}@127.0.0.1:{port}").parse().unwrap()
+    }
+
+    #[test]
+    fn a_slot_beyond_the_bound_is_refused_until_one_is_free() {
+        let peers = Peers::new(8, 2);
+        let (first, _second) = (peers.slot(&endpoint(1)).unwrap(), peers.slot(&endpoint(1)).unwrap());
+        assert!(peers.slot(&endpoint(1)).is_none());
+        assert!(peers.slot(&endpoint(2)).is_some(), "another peer has its own bound");
+        drop(first);
+        assert!(peers.slot(&endpoint(1)).is_some());
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_peer_that_was_idle_for_longest() {
+        let peers = Peers::new(2, 8);
+        drop(peers.slot(&endpoint(1)));
+        drop(peers.slot(&endpoint(2)));
+        drop(peers.slot(&endpoint(1)));
+        assert!(peers.slot(&endpoint(3)).is_some());
+        let table = peers.table.lock().unwrap();
+        assert!(table.contains_key("127.0.0.1:1") && table.contains_key("127.0.0.1:3"));
+    }
+
+    #[test]
+    fn a_full_table_of_busy_peers_refuses_another() {
+        let peers = Peers::new(1, 8);
+        let _busy = peers.slot(&endpoint(1)).unwrap();
+        assert!(peers.slot(&endpoint(2)).is_none());
+        assert!(peers.slot(&endpoint(1)).is_some());
+    }
+
+    #[test]
+    fn bulk_has_a_link_of_its_own() {
+        let slot = Peers::new(1, 1).slot(&endpoint(1)).unwrap();
+        assert!(Arc::ptr_eq(slot.link(Lane::Control), slot.link(Lane::Request)));
+        assert!(!Arc::ptr_eq(slot.link(Lane::Request), slot.link(Lane::Bulk)));
+    }
+}

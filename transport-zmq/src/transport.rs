@@ -1,0 +1,166 @@
+//! [`ZmqTransport`]: the contract of `chord::transport` put together from the parts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chord::transport::{CallOptions, Endpoint, Frame, Incoming, Transport, TransportError};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{SCHEME, ZmqConfig, ZmqError};
+use crate::connection::{NotSent, WaitingCall};
+use crate::counters::{Counters, ZmqStats};
+use crate::lifetime::Lifetime;
+use crate::link::{Context, Link};
+use crate::peers::Peers;
+use crate::{listener, socket};
+
+/// How often one call looks for a connection that takes its frame. The first may have been lost unnoticed.
+const ATTEMPTS: usize = 2;
+
+/// A network of ZeroMQ sockets. See the crate's documentation for what it guarantees and what it cannot.
+pub struct ZmqTransport {
+    endpoint: Endpoint,
+    bound: SocketAddr,
+    context: Arc<Context>,
+    peers: Peers,
+    accept_rx: Mutex<mpsc::Receiver<Incoming>>,
+    lifetime: Lifetime,
+}
+
+impl ZmqTransport {
+    /// Listens as `config` says. Needs a tokio runtime with I/O and time enabled; the transport's tasks run on
+    /// it and end with [`Transport::close`], or soon after the transport is dropped.
+    ///
+    /// # Errors
+    /// [`ZmqError`]; nothing is left behind.
+    pub async fn bind(config: ZmqConfig) -> Result<ZmqTransport, ZmqError> {
+        config.validate()?;
+        let addresses = socket::resolve(&config.listen, config.trusted_network).await?;
+        match &config.advertise {
+            // Where the network is trusted the advertised name may resolve only elsewhere.
+            Some(_) if config.trusted_network => {}
+            Some(advertise) => drop(socket::resolve(advertise, false).await?),
+            None if addresses.iter().any(|address| address.ip().is_unspecified()) => {
+                let reason = "needed when listening on all interfaces";
+                return Err(ZmqError::Invalid { field: "advertise", reason });
+            }
+            None => {}
+        }
+        let (router, bound) = socket::listen(&config.listen, &addresses).await?;
+        let endpoint = match &config.advertise {
+            Some(advertise) => advertise.with_name(&config.name),
+            None => format!("{SCHEME}://{}@{bound}", config.name).parse(),
+        };
+        let endpoint = endpoint.map_err(|_| ZmqError::Invalid { field: "advertise", reason: "too long" })?;
+        if config.trusted_network {
+            tracing::warn!(
+                %endpoint, %bound,
+                "trusted_network is set: ZeroMQ has no authentication here, whoever reaches this address can read \
+                 and write everything and can abort this process with one small message"
+            );
+        }
+        let (accept_tx, accept_rx) = mpsc::channel(config.accept_queue);
+        let peers = Peers::new(config.max_peers, config.max_in_flight);
+        let context = Arc::new(Context { config, counters: Counters::default() });
+        let lifetime = Lifetime::new();
+        let lifeline = lifetime.lifeline().expect("it is not closing yet");
+        tokio::spawn(listener::run(router, context.clone(), accept_tx, lifeline));
+        Ok(ZmqTransport { endpoint, bound, context, peers, accept_rx: Mutex::new(accept_rx), lifetime })
+    }
+
+    /// The address the listener is bound to, which [`Transport::endpoint`] need not be.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.bound
+    }
+
+    /// What was dropped so far.
+    pub fn stats(&self) -> ZmqStats {
+        self.context.counters.snapshot()
+    }
+
+    /// Hands `frame` to a connection, dialled if need be. Cancel safe.
+    async fn hand_over(
+        &self,
+        link: &Arc<Link>,
+        to: &Endpoint,
+        ticket: u64,
+        frame: &Frame,
+        options: CallOptions,
+    ) -> Result<WaitingCall, TransportError> {
+        for _ in 0..ATTEMPTS {
+            let connection = link.connection(&self.context, &self.lifetime, options.deadline).await?;
+            let now = Instant::now();
+            if now >= options.deadline {
+                return Err(timed_out(to, "the deadline passed before it was sent"));
+            }
+            match connection.hand_over(ticket, options.lane, frame, now) {
+                Ok(call) => return Ok(call),
+                Err(NotSent::Full) => return Err(TransportError::Overloaded { endpoint: to.clone() }),
+                Err(NotSent::Gone) => link.give_up(&connection),
+            }
+        }
+        if self.lifetime.is_closing() {
+            return Err(TransportError::Closed);
+        }
+        Err(unreachable(to, "its connections are lost as soon as they are made"))
+    }
+}
+
+#[async_trait]
+impl Transport for ZmqTransport {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    async fn call(&self, to: &Endpoint, frame: Frame, options: CallOptions) -> Result<Frame, TransportError> {
+        if self.lifetime.is_closing() {
+            return Err(TransportError::Closed);
+        }
+        let max = self.context.config.max_frame_bytes;
+        if frame.len() > max {
+            return Err(TransportError::TooLarge { len: frame.len(), max });
+        }
+        if to.scheme() != SCHEME {
+            return Err(unreachable(to, "not a zmq endpoint"));
+        }
+        let slot = self.peers.slot(to).ok_or_else(|| TransportError::Overloaded { endpoint: to.clone() })?;
+        let link = slot.link(options.lane);
+        let handed_over =
+            timeout_at(options.deadline, self.hand_over(link, to, slot.ticket, &frame, options));
+        let mut call = handed_over.await.map_err(|_| timed_out(to, "still connecting"))??;
+        match timeout_at(options.deadline, call.answer()).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) if self.lifetime.is_closing() => Err(TransportError::Closed),
+            Ok(None) => Err(timed_out(to, "the connection was lost")),
+            Err(_) => {
+                if call.heard_nothing_for(self.context.config.stale_after) {
+                    link.give_up(call.connection());
+                }
+                Err(timed_out(to, "the deadline passed"))
+            }
+        }
+    }
+
+    async fn accept(&self) -> Option<Incoming> {
+        let incoming = self.accept_rx.lock().await.recv().await;
+        incoming.filter(|_| !self.lifetime.is_closing())
+    }
+
+    async fn close(&self) {
+        self.lifetime.close().await;
+        // What nobody accepted is not kept. A caller inside `accept` finds the same end by itself.
+        if let Ok(mut accept_rx) = self.accept_rx.try_lock() {
+            while accept_rx.try_recv().is_ok() {}
+        }
+    }
+}
+
+fn unreachable(endpoint: &Endpoint, reason: &str) -> TransportError {
+    TransportError::Unreachable { endpoint: endpoint.clone(), reason: reason.to_owned() }
+}
+
+fn timed_out(endpoint: &Endpoint, reason: &str) -> TransportError {
+    TransportError::Timeout { endpoint: endpoint.clone(), reason: reason.to_owned() }
+}
