@@ -56,6 +56,15 @@ impl Id {
         u64::from_be_bytes(self.0[12..].try_into().expect("eight bytes"))
     }
 
+    /// Bits needed to write the value: 0 for zero, k for 2^(k-1) and what follows up to 2^k.
+    pub fn bit_length(&self) -> u16 {
+        let leading = match self.high_u32() {
+            0 => 32 + self.low_u128().leading_zeros(),
+            high => high.leading_zeros(),
+        };
+        160 - u16::try_from(leading).expect("at most 160 zeros")
+    }
+
     /// Whether this id lies in the open interval (after, before). `(a, a)` is everything but a.
     pub fn in_open(&self, after: &Id, before: &Id) -> bool {
         self != before && Interval::new(*after, *before).contains(self)
