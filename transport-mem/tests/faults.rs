@@ -30,7 +30,7 @@ async fn call(from: &MemTransport, to: &str) -> Outcome {
 async fn call_with(from: &MemTransport, to: &str, number: u8) -> Outcome {
     let options = CallOptions { deadline: Instant::now() + DEADLINE, lane: Lane::Request };
     let frame = Frame::new(vec![number], &b"body"[..]);
-    from.call(&Network::endpoint(to).unwrap(), frame, options).await
+    from.call(&Network::endpoint(to).expect("a valid name"), frame, options).await
 }
 
 fn start(from: &Arc<MemTransport>, to: &'static str) -> JoinHandle<Outcome> {

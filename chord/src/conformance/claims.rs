@@ -228,7 +228,7 @@ pub async fn a_deadline_is_kept<F: Fixture>(fixture: &F) {
     assert_echoes(&caller, &peer, numbered(1), Lane::Request).await;
 }
 
-/// An [`Incoming`] that is dropped unanswered ends its call with `Timeout`, by the deadline.
+/// An `Incoming` that is dropped unanswered ends its call with `Timeout`, by the deadline.
 pub async fn a_call_dropped_by_the_peer_times_out<F: Fixture>(fixture: &F) {
     let (caller, peer) = pair(fixture).await;
     let within = Duration::from_millis(300);
