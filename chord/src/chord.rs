@@ -6,8 +6,13 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::protocol::entry::{Update, Version};
-use crate::storage::Storage;
+use crate::node::many::ManyUpdate;
+use crate::node::route::{Done, Operation};
+use crate::node::{Node, Phase};
+use crate::protocol::entry::{Action, Condition, Entry, Expiry, Outcome, Update, Version};
+use crate::protocol::id::Id;
+use crate::protocol::message::Updated;
+use crate::storage::{MemoryStorage, Storage};
 use crate::transport::{Endpoint, Transport};
 use crate::view::{CheckReport, Explanation, FingerRow, LookupReport, RingRow, Status};
 
@@ -16,12 +21,26 @@ use crate::view::{CheckReport, Explanation, FingerRow, LookupReport, RingRow, St
 /// The node ends when [`Chord::leave`] returns, or when the last clone is dropped; the latter is a crash for the
 /// ring: what the node owned is gone.
 pub struct Chord<T: Transport> {
-    inner: Arc<T>,
+    guard: Arc<Guard<T>>,
+}
+
+/// Ends the node with its last handle.
+struct Guard<T: Transport> {
+    node: Arc<Node<T>>,
+}
+
+impl<T: Transport> Drop for Guard<T> {
+    fn drop(&mut self) {
+        if self.node.check_open().is_ok() {
+            tracing::warn!(name = %self.node.me.name, "the last handle was dropped: what this node owned is gone");
+            self.node.abandon(Error::Closed("the last handle was dropped".into()));
+        }
+    }
 }
 
 impl<T: Transport> Clone for Chord<T> {
     fn clone(&self) -> Self {
-        Chord { inner: self.inner.clone() }
+        Chord { guard: self.guard.clone() }
     }
 }
 
@@ -42,7 +61,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// Whether it took effect; if not, which condition stood in the way.
-    pub outcome: crate::protocol::entry::Outcome,
+    pub outcome: Outcome,
     /// The version it wrote, or found when it wrote nothing and the key had a value.
     pub version: Option<Version>,
     /// Copies that hold it (members of the group that acknowledged).
@@ -63,110 +82,341 @@ pub struct Receipt {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PutOptions {
     /// How long the value is to live.
-    pub expiry: crate::protocol::entry::Expiry,
+    pub expiry: Expiry,
     /// When to write.
-    pub condition: crate::protocol::entry::Condition,
+    pub condition: Condition,
 }
 
-#[allow(missing_docs, clippy::missing_errors_doc, unused_variables)]
+impl<T: Transport> std::fmt::Debug for Chord<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chord").field("host", &self.guard.node.me).finish_non_exhaustive()
+    }
+}
+
 impl<T: Transport> Chord<T> {
-    /// Starts a new ring of which this node is the first host.
+    /// Starts a new ring of which this node is the first host, with its entries in memory.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a configuration that does not fit.
     pub async fn create(transport: T, config: Config) -> Result<Self, Error> {
-        todo!()
+        Chord::create_with(transport, config, Arc::new(MemoryStorage::new())).await
     }
+
+    /// [`Chord::create`] with a store of your own. It must be this node's alone.
+    ///
+    /// # Errors
+    /// As [`Chord::create`].
     pub async fn create_with(transport: T, config: Config, storage: Arc<dyn Storage>) -> Result<Self, Error> {
-        todo!()
+        Ok(Chord::new(Node::create(transport, config, storage).await?))
     }
-    /// Joins the ring that one of `known` belongs to, tried in turn until the operation deadline... returns when the node has its place in the ring
-    /// (its data may still be on the way: `status().settled` / wait_ready).
+
+    /// Joins the ring that one of `known` belongs to; they are tried in turn. Returns when the node has its places
+    /// in the ring and answers for any key; what it is going to own arrives in the background.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when no known endpoint led into a ring, [`Error::Refused`] when the ring does not take
+    /// this host (its id is taken, its parameters differ), [`Error::Invalid`] for a configuration that does not fit.
+    /// The transport is closed then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the node; for the ring it may be a host that failed while it joined.
     pub async fn join(transport: T, known: &[Endpoint], config: Config) -> Result<Self, Error> {
-        todo!()
+        Chord::join_with(transport, known, config, Arc::new(MemoryStorage::new())).await
     }
+
+    /// [`Chord::join`] with a store of your own. It must be this node's alone, and empty.
+    ///
+    /// # Errors
+    /// As [`Chord::join`].
     pub async fn join_with(
         transport: T,
         known: &[Endpoint],
         config: Config,
         storage: Arc<dyn Storage>,
     ) -> Result<Self, Error> {
-        todo!()
+        Ok(Chord::new(Node::join(transport, known, config, storage).await?))
     }
+
+    /// The value of `key`. Linearizable: what it returns was the newest at some moment during the call.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::Unavailable`], [`Error::Overloaded`], [`Error::TooLarge`],
+    /// [`Error::Storage`], [`Error::Closed`]; nothing changed in any case.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
-        todo!()
+        Ok(self.get_record(key).await?.map(|record| record.value))
     }
-    /// With version, expiry and hops.
+
+    /// [`Chord::get`] with version, expiry and hops.
+    ///
+    /// # Errors
+    /// As [`Chord::get`].
     pub async fn get_record(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>, Error> {
-        todo!()
+        let node = self.node();
+        let key = key.as_ref();
+        let id = self.id_of(key)?;
+        if let Some(found) = node.read_if_here(&id, key).await? {
+            return Ok(found.map(|entry| record(entry, 0)));
+        }
+        let (done, hops) = node.run(&id, Operation::Get { key: Bytes::copy_from_slice(key) }).await?;
+        match done {
+            Done::Read(entry) => Ok(entry.map(|entry| record(entry, hops))),
+            _ => Err(Error::TryAgain { reason: NONSENSE.into() }),
+        }
     }
+
+    /// Stores `value` under `key`, for ever.
+    ///
+    /// # Errors
+    /// As [`Chord::update`].
     pub async fn put(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<Receipt, Error> {
-        todo!()
+        self.put_with(key, value, PutOptions::default()).await
     }
+
+    /// Stores `value` under `key` as `options` say. Look at [`Receipt::outcome`]: a condition that was not met is no
+    /// error.
+    ///
+    /// # Errors
+    /// As [`Chord::update`].
     pub async fn put_with(
         &self,
         key: impl AsRef<[u8]>,
         value: impl Into<Bytes>,
         options: PutOptions,
     ) -> Result<Receipt, Error> {
-        todo!()
+        let action = Action::Set { value: value.into(), expiry: options.expiry };
+        let update = Update { action, condition: options.condition, return_previous: false };
+        self.update(key, update).await
     }
+
+    /// Removes the value of `key`; [`Receipt::existed`] says whether there was one.
+    ///
+    /// # Errors
+    /// As [`Chord::update`].
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<Receipt, Error> {
-        todo!()
+        self.update(key, remove()).await
     }
+
+    /// Changes one key by `update`, decided at its owner in one step.
+    ///
+    /// # Errors
+    /// [`Error::Indeterminate`] when it may have been executed; every other error means that it was not.
+    ///
+    /// # Cancel safety
+    /// A dropped update may be executed all the same.
     pub async fn update(&self, key: impl AsRef<[u8]>, update: Update) -> Result<Receipt, Error> {
-        todo!()
+        let node = self.node();
+        let key = key.as_ref();
+        let id = self.id_of(key)?;
+        self.check_value(&update)?;
+        let key = Bytes::copy_from_slice(key);
+        let operation = node.next_operation();
+        let (done, hops) = node.run(&id, Operation::Update { operation, key, update }).await?;
+        match done {
+            Done::Updated(updated, previous) => Ok(receipt(updated, previous, hops)),
+            _ => Err(Error::TryAgain { reason: NONSENSE.into() }),
+        }
     }
+
+    /// Whether `key` has a value.
+    ///
+    /// # Errors
+    /// As [`Chord::get`].
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
-        todo!()
+        Ok(self.get_record(key).await?.is_some())
     }
-    /// One result a key, in order; keys of one owner travel together.
+
+    /// The values of `keys`: one result each, in order. Keys of one owner travel together; together they are no
+    /// snapshot.
     pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<Bytes>, Error>> {
-        todo!()
+        let checked = keys.iter().map(|key| self.check_key(key.as_ref())).collect::<Result<Vec<()>, Error>>();
+        if let Err(error) = checked {
+            return keys.iter().map(|_| Err(error.clone())).collect();
+        }
+        let keys: Vec<Bytes> = keys.iter().map(|key| Bytes::copy_from_slice(key.as_ref())).collect();
+        let results = self.node().read_many(&keys).await;
+        results.into_iter().map(|result| result.map(|entry| entry.and_then(|entry| entry.value))).collect()
     }
-    /// One result an entry, in order; not atomic; the later of two entries for one key wins.
+
+    /// Stores entries: one result each, in order. Not atomic; of two entries for one key the later wins.
     pub async fn put_many<K: AsRef<[u8]>>(&self, entries: &[(K, Bytes)]) -> Vec<Result<Receipt, Error>> {
-        todo!()
+        let updates: Vec<(&[u8], Update)> = entries
+            .iter()
+            .map(|(key, value)| {
+                let action = Action::Set { value: value.clone(), expiry: Expiry::Never };
+                let update = Update { action, condition: Condition::Always, return_previous: false };
+                (key.as_ref(), update)
+            })
+            .collect();
+        self.update_many(&updates).await
     }
+
+    /// Changes keys, each on its own: one result each, in order. Not atomic; updates of one key take effect in
+    /// order.
+    pub async fn update_many<K: AsRef<[u8]>>(&self, updates: &[(K, Update)]) -> Vec<Result<Receipt, Error>> {
+        let check = |(key, update): &(K, Update)| {
+            self.check_key(key.as_ref())?;
+            self.check_value(update)
+        };
+        if let Some(error) = updates.iter().find_map(|item| check(item).err()) {
+            return updates.iter().map(|_| Err(error.clone())).collect();
+        }
+        let items = updates.iter().map(|(key, update)| ManyUpdate {
+            key: Bytes::copy_from_slice(key.as_ref()),
+            update: update.clone(),
+        });
+        let results = self.node().update_many(items.collect()).await;
+        results
+            .into_iter()
+            .map(|result| result.map(|(updated, previous, hops)| receipt(updated, previous, hops)))
+            .collect()
+    }
+
+    /// Who the ring says owns `key`, and the way there, hop by hop.
+    ///
+    /// # Errors
+    /// [`Error::TryAgain`] when the ring could not tell, [`Error::Closed`].
     pub async fn lookup(&self, key: impl AsRef<[u8]>) -> Result<LookupReport, Error> {
-        todo!()
+        self.check_key(key.as_ref())?;
+        self.node().lookup(key.as_ref()).await
     }
+
+    /// Everything about `key`: who answers for it under which epoch, its version and time left, the way to it.
+    ///
+    /// # Errors
+    /// As [`Chord::get`].
     pub async fn explain(&self, key: impl AsRef<[u8]>) -> Result<Explanation, Error> {
-        todo!()
+        self.check_key(key.as_ref())?;
+        self.node().explain(key.as_ref()).await
     }
+
     /// This node, without asking anyone.
     pub async fn status(&self) -> Status {
-        todo!()
+        self.node().status().await
     }
-    /// Every virtual node of the ring in order of ids, asked of every host.
+
+    /// Every virtual node of the ring in order of ids. Asks every host; those that do not answer are left out.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
     pub async fn ring(&self) -> Result<Vec<RingRow>, Error> {
-        todo!()
+        self.node().ring_rows().await
     }
-    /// This node's finger tables in the paper's form.
+
+    /// This node's finger tables in the paper's form, virtual node by virtual node.
     pub fn fingers(&self) -> Vec<FingerRow> {
-        todo!()
+        self.node().finger_rows()
     }
-    /// Walks the whole ring and checks its invariants.
+
+    /// Walks the whole ring and checks its invariants. Asks every host, several times when one seems broken.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
     pub async fn check(&self) -> Result<CheckReport, Error> {
-        todo!()
+        self.node().check().await
     }
-    /// Keys with a value in the whole ring (asks every host).
+
+    /// Keys with a value in the whole ring, expired ones that were not collected yet included. Asks every host.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
     pub async fn len(&self) -> Result<u64, Error> {
-        todo!()
+        self.node().count_keys().await
     }
-    /// Hands everything over, tells the neighbours and ends. Err(LastHost) for the last host with data.
+
+    /// Leaves the ring: hands over everything this node owns, tells its neighbours, ends every task and closes the
+    /// transport; then it returns. Every clone of the handle is closed afterwards.
+    ///
+    /// # Errors
+    /// [`Error::LastHost`] when there is nobody to hand entries to, [`Error::TryAgain`] when the hand-over took
+    /// longer than 30 seconds or a leave is under way already; the node goes on in both cases.
+    ///
+    /// # Cancel safety
+    /// A dropped `leave` goes on handing over what it has begun, and stays in the ring, leaving.
     pub async fn leave(&self) -> Result<(), Error> {
-        todo!()
+        self.guard.node.leave().await
     }
-    /// Ends at once, as a crash; what it owned is gone. For the last host, and for tests.
+
+    /// Ends the node at once and returns when its tasks and its transport have ended. For the ring this is a crash:
+    /// what the node owned is gone.
     pub async fn stop(&self) {
-        todo!()
+        self.node().shut_down(Error::Closed("the node was stopped".into())).await;
     }
-    /// Waits until the node has ended and says why.
+
+    /// Waits until the node has ended, and says why.
     pub async fn closed(&self) -> Error {
-        todo!()
+        let mut phase = self.node().phase.subscribe();
+        let closed = phase.wait_for(|phase| matches!(phase, Phase::Closed(_))).await;
+        match closed.as_deref() {
+            Ok(Phase::Closed(reason)) => reason.clone(),
+            _ => Error::Closed("the node has ended".into()),
+        }
     }
+
+    /// The node's configuration, the ring's parameters included.
     pub fn config(&self) -> &Config {
-        todo!()
+        &self.node().config
     }
+
+    /// The advertised endpoint, by which other hosts join.
     pub fn endpoint(&self) -> &Endpoint {
-        todo!()
+        &self.node().me.endpoint
+    }
+
+    fn new(node: Arc<Node<T>>) -> Self {
+        Chord { guard: Arc::new(Guard { node }) }
+    }
+
+    fn node(&self) -> &Node<T> {
+        &self.guard.node
+    }
+
+    fn id_of(&self, key: &[u8]) -> Result<Id, Error> {
+        self.check_key(key)?;
+        Ok(self.node().parameters.space.id_of(key))
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<(), Error> {
+        check_length("a key", key.len(), self.config().max_key_bytes)
+    }
+
+    fn check_value(&self, update: &Update) -> Result<(), Error> {
+        match &update.action {
+            Action::Set { value, .. } | Action::Append(value) => {
+                check_length("a value", value.len(), self.config().max_value_bytes)
+            }
+            Action::Remove | Action::Add(_) | Action::Expire(_) => Ok(()),
+        }
+    }
+}
+
+const NONSENSE: &str = "the answer is nonsense";
+
+fn check_length(what: &'static str, len: usize, max: usize) -> Result<(), Error> {
+    if len > max { Err(Error::TooLarge { what, len, max }) } else { Ok(()) }
+}
+
+fn remove() -> Update {
+    Update { action: Action::Remove, condition: Condition::Always, return_previous: false }
+}
+
+fn record(entry: Entry, hops: usize) -> Record {
+    Record {
+        value: entry.value.unwrap_or_default(),
+        version: entry.version,
+        expires_at: entry.expires_at,
+        hops,
+    }
+}
+
+fn receipt(updated: Updated, previous: Option<Bytes>, hops: usize) -> Receipt {
+    Receipt {
+        outcome: updated.outcome,
+        version: updated.version,
+        copies: updated.copies.into(),
+        previous,
+        previous_expires_at: updated.previous_expires_at,
+        existed: updated.existed,
+        number: updated.number,
+        hops,
     }
 }

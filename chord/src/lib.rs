@@ -5,13 +5,16 @@ mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod node;
 pub mod protocol;
 pub mod storage;
 pub mod transport;
 pub mod view;
 
 pub use crate::chord::{Chord, PutOptions, Receipt, Record};
-pub use crate::config::{Config, Env, Interval, VirtualNodes};
+pub use crate::config::{
+    Config, Env, Interval, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VIRTUAL_NODES, VirtualNodes,
+};
 pub use crate::error::Error;
 pub use crate::protocol::entry::{Action, Condition, Expiry, Outcome, Update, Version};
 pub use crate::protocol::routing::RoutingMode;

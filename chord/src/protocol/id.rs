@@ -166,6 +166,14 @@ impl Interval {
         join_linear(parts)
     }
 
+    /// The parts of this interval that do not lie in `other`: none, one or two.
+    pub fn without(&self, other: &Interval) -> Vec<Interval> {
+        if other.is_whole() {
+            return Vec::new();
+        }
+        self.intersect(&Interval::new(other.upto, other.after))
+    }
+
     /// The interval as one or two runs that do not wrap, over positions -1 (before zero) to the largest id.
     fn linear(&self) -> Vec<(Position, Position)> {
         let (after, upto) = (Position::At(self.after), Position::At(self.upto));

@@ -1,0 +1,322 @@
+//! The sending side of a hand-off: what this host holds and the ring says is another's goes there.
+//!
+//! One hand-off: offer, copy in confirmed chunks while serving on (writes are noted and sent again), hold writes
+//! back, send the last ones, accept the next record (from here on this host is fenced and passes requests on),
+//! have it installed, drop the entries. Steps and names: [`crate::protocol::group`].
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::node::call::CallError;
+use crate::node::{Metrics, Node};
+use crate::protocol::group::TransferId;
+use crate::protocol::id::{Id, Interval};
+use crate::protocol::message::{EntryHead, Request, Response};
+use crate::protocol::peer::Host;
+use crate::protocol::wire;
+use crate::storage::{Batch, Cursor, Stored};
+use crate::transport::{Lane, Transport};
+
+/// Keys written during one hand-off that may wait to be sent; past that, writes to it wait.
+const MAX_DIRTY: usize = 4096;
+/// So few waiting keys are sent while writes are held back.
+const FEW_DIRTY: usize = 64;
+/// Entries of one chunk.
+const MAX_CHUNK_ENTRIES: usize = 4096;
+/// How long one chunk, offer or installation may take before it is sent again.
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// Tries of one message before a hand-off that is not decided is given up.
+const MAX_TRIES: u32 = 3;
+/// Between tries.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Between tries once the hand-off is decided, at most.
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Keys written during a hand-off and not sent since.
+#[derive(Default)]
+pub(crate) struct Dirty {
+    keys: BTreeSet<(Id, Bytes)>,
+}
+
+impl Dirty {
+    pub(crate) fn note(&mut self, id: Id, key: Bytes) {
+        self.keys.insert((id, key));
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.keys.len() >= MAX_DIRTY
+    }
+}
+
+/// Why a copy did not get through.
+enum Interrupted {
+    /// The learner does not want it, or is gone.
+    GiveUp(String),
+    /// The learner has forgotten the hand-off: begin again under a new name.
+    Again,
+}
+
+/// One hand-off on its way.
+struct HandOff {
+    transfer: TransferId,
+    pieces: Vec<(Interval, u64)>,
+    to: Arc<Host>,
+    leaving: bool,
+    /// The next records are accepted: there is no way back.
+    decided: bool,
+}
+
+impl<T: Transport> Node<T> {
+    /// Looks for what this host serves and the ring says is another's, and starts to hand it over. One piece goes
+    /// to one owner; what is left of it is looked at when that is done.
+    pub(crate) async fn hand_off_pass(self: &Arc<Self>) {
+        for piece in self.foreign_pieces() {
+            let first = self.parameters.space.add(&piece.after, &Id::from_u128(1));
+            let Some(owner) = self.ring_owner(&first).await else { continue };
+            if owner.host.incarnation == self.me.incarnation {
+                continue;
+            }
+            let upto = if piece.contains(&owner.id) { owner.id } else { piece.upto };
+            self.start_hand_off(Interval::new(piece.after, upto), owner.host, false);
+        }
+    }
+
+    /// Starts a hand-off in a task of its own, if there is anything to hand over and a place for it.
+    pub(crate) fn start_hand_off(self: &Arc<Self>, interval: Interval, to: Arc<Host>, leaving: bool) -> bool {
+        let Ok(permit) = self.hand_offs.clone().try_acquire_owned() else { return false };
+        let begun = self.change_groups(|groups| {
+            let begun = groups.begin(interval)?;
+            self.dirty().insert(begun.0, Dirty::default());
+            Some(begun)
+        });
+        let Some((transfer, pieces)) = begun else { return false };
+        let node = self.clone();
+        self.tasks.spawn(async move {
+            node.hand_over(HandOff { transfer, pieces, to, leaving, decided: false }).await;
+            drop(permit);
+            node.hand_off_due.notify_one();
+        });
+        true
+    }
+
+    /// What this host serves, is not handing over yet, and owns no more by the ring's pointers.
+    fn foreign_pieces(&self) -> Vec<Interval> {
+        let owned: Vec<Interval> = {
+            let routing = self.routing();
+            if routing.rings().any(|ring| ring.is_alone() || ring.interval().is_none()) {
+                return Vec::new();
+            }
+            routing.owned().into_iter().map(|(interval, _)| interval).collect()
+        };
+        let mut foreign = self.groups().idle();
+        for own in owned {
+            foreign = foreign.into_iter().flat_map(|piece| piece.without(&own)).collect();
+        }
+        foreign
+    }
+
+    async fn hand_over(&self, mut job: HandOff) {
+        // Every write that was decided before the hand-off began is stored once this returns.
+        self.keys.barrier().await;
+        let mut pause = RETRY_PAUSE;
+        loop {
+            match self.copy_and_decide(&mut job).await {
+                Ok(()) => break,
+                Err(Interrupted::GiveUp(reason)) if !job.decided => {
+                    tracing::debug!(transfer = %job.transfer, to = %job.to.name, reason, "hand-off given up");
+                    self.change_groups(|groups| groups.release(job.transfer));
+                    self.dirty().remove(&job.transfer);
+                    self.tell_abort(&job).await;
+                    tokio::time::sleep(self.jittered(pause)).await;
+                    return;
+                }
+                Err(Interrupted::GiveUp(reason)) => {
+                    tracing::warn!(transfer = %job.transfer, to = %job.to.name, reason,
+                        "decided, but the new owner does not answer: trying on");
+                }
+                Err(Interrupted::Again) => {
+                    let Some((transfer, pieces)) = self.change_groups(|groups| {
+                        let renewed = groups.renew(job.transfer)?;
+                        let mut dirty = self.dirty();
+                        dirty.remove(&job.transfer);
+                        dirty.insert(renewed.0, Dirty::default());
+                        Some(renewed)
+                    }) else {
+                        break;
+                    };
+                    (job.transfer, job.pieces) = (transfer, pieces);
+                    self.keys.barrier().await;
+                }
+            }
+            tokio::time::sleep(self.jittered(pause)).await;
+            pause = (2 * pause).min(MAX_RETRY_PAUSE);
+        }
+        let clear = self.change_groups(|groups| groups.in_force(job.transfer));
+        self.dirty().remove(&job.transfer);
+        if let Err(error) = self.storage.apply(Batch { clear, ..Batch::default() }).await {
+            tracing::warn!(%error, "entries that were handed over could not be dropped");
+        }
+        // Whoever waits for the hand-off, waits for the entries to be gone too.
+        self.groups_changed.notify_waiters();
+    }
+
+    async fn copy_and_decide(&self, job: &mut HandOff) -> Result<(), Interrupted> {
+        let offer = Request::Offer {
+            transfer: job.transfer,
+            from: self.me.clone(),
+            pieces: job.pieces.clone(),
+            leaving: job.leaving,
+        };
+        match self.insist(job, &offer, Bytes::new(), Lane::Control).await? {
+            Response::Learning => {}
+            Response::Declined(reason) => return self.declined(job, reason).await,
+            _ => return Err(Interrupted::GiveUp("the answer to the offer is nonsense".into())),
+        }
+        for (piece, _) in job.pieces.clone() {
+            self.copy_piece(job, piece).await?;
+        }
+        if !job.decided {
+            while self.send_dirty(job).await? > FEW_DIRTY {}
+            self.change_groups(|groups| groups.hold(job.transfer));
+            self.keys.barrier().await;
+            while self.send_dirty(job).await? > 0 {}
+        }
+        let groups = self.change_groups(|groups| groups.accept(job.transfer, &job.to));
+        job.decided = true;
+        let install = Request::Install { transfer: job.transfer, groups };
+        match self.insist(job, &install, Bytes::new(), Lane::Control).await? {
+            Response::Installed => Ok(()),
+            _ => Err(Interrupted::Again),
+        }
+    }
+
+    /// After the decision an offer is declined only by a learner that has installed already, or is muddled.
+    async fn declined(&self, job: &HandOff, reason: String) -> Result<(), Interrupted> {
+        if !job.decided {
+            return Err(Interrupted::GiveUp(reason));
+        }
+        let groups = self.change_groups(|groups| groups.accept(job.transfer, &job.to));
+        let install = Request::Install { transfer: job.transfer, groups };
+        match self.insist(job, &install, Bytes::new(), Lane::Control).await? {
+            Response::Installed => Ok(()),
+            _ => Err(Interrupted::Again),
+        }
+    }
+
+    async fn copy_piece(&self, job: &HandOff, piece: Interval) -> Result<(), Interrupted> {
+        let mut after: Option<Cursor> = None;
+        loop {
+            let page = self
+                .storage
+                .scan(piece, after, self.config.chunk_bytes)
+                .await
+                .map_err(|error| Interrupted::GiveUp(error.to_string()))?;
+            self.send_chunk(job, page.entries).await?;
+            after = match page.next {
+                Some(next) => Some(next),
+                None => return Ok(()),
+            };
+            if !job.decided && self.dirty().get(&job.transfer).is_some_and(Dirty::is_full) {
+                self.send_dirty(job).await?;
+            }
+        }
+    }
+
+    /// Sends the present entries of the keys written since they were last sent. Returns how many there were.
+    async fn send_dirty(&self, job: &HandOff) -> Result<usize, Interrupted> {
+        let keys = match self.dirty().get_mut(&job.transfer) {
+            Some(dirty) => std::mem::take(&mut dirty.keys),
+            None => return Ok(0),
+        };
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        // Writes that wait because too many keys were waiting may go on.
+        self.groups_changed.notify_waiters();
+        let count = keys.len();
+        let mut chunk = Vec::new();
+        let mut bytes = 0;
+        for (id, key) in keys {
+            // Whoever noted the key holds its lock until the write is stored.
+            let lock = self.keys.lock(&id).await;
+            let found = self.storage.get(&id, &key).await;
+            drop(lock);
+            let found = found.map_err(|error| Interrupted::GiveUp(error.to_string()))?;
+            let Some(entry) = found else { continue };
+            let stored = Stored { id, key, entry };
+            bytes += stored.len_bytes();
+            chunk.push(stored);
+            if bytes >= self.config.chunk_bytes {
+                self.send_chunk(job, std::mem::take(&mut chunk)).await?;
+                bytes = 0;
+            }
+        }
+        self.send_chunk(job, chunk).await?;
+        Ok(count)
+    }
+
+    async fn send_chunk(&self, job: &HandOff, mut entries: Vec<Stored>) -> Result<(), Interrupted> {
+        while !entries.is_empty() {
+            let rest = entries.split_off(entries.len().min(MAX_CHUNK_ENTRIES));
+            let values: Vec<Bytes> = entries.iter().filter_map(|stored| stored.entry.value.clone()).collect();
+            let body = wire::join_values(values.iter());
+            let sent = (entries.len() as u64, body.len() as u64);
+            let request =
+                Request::Chunk { transfer: job.transfer, entries: entries.iter().map(head).collect() };
+            match self.insist(job, &request, body, Lane::Bulk).await? {
+                Response::Stored => Metrics::add(&self.metrics.entries_sent, sent.0),
+                _ => return Err(Interrupted::Again),
+            }
+            if let Some(limit) = self.config.sync_bytes_per_second.filter(|limit| *limit > 0) {
+                tokio::time::sleep(Duration::from_secs_f64(sent.1 as f64 / limit as f64)).await;
+            }
+            entries = rest;
+        }
+        Ok(())
+    }
+
+    /// Sends one idempotent message until it is answered, or until the hand-off must be given up.
+    async fn insist(
+        &self,
+        job: &HandOff,
+        request: &Request,
+        body: Bytes,
+        lane: Lane,
+    ) -> Result<Response, Interrupted> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let deadline = Instant::now() + CALL_DEADLINE;
+            let error = match self.call(&job.to, request, body.clone(), lane, deadline).await {
+                Ok((response, _)) => return Ok(response),
+                Err(error) => error,
+            };
+            let hopeless =
+                matches!(error, CallError::NotExecuted(_) | CallError::TooLarge { .. } | CallError::Closed);
+            if tries >= MAX_TRIES || hopeless {
+                return Err(Interrupted::GiveUp(error.to_string()));
+            }
+            tokio::time::sleep(self.jittered(RETRY_PAUSE)).await;
+        }
+    }
+
+    async fn tell_abort(&self, job: &HandOff) {
+        let deadline = Instant::now() + self.config.min_call_deadline;
+        let request = Request::Abort { transfer: job.transfer };
+        let _ = self.call(&job.to, &request, Bytes::new(), Lane::Control, deadline).await;
+    }
+}
+
+fn head(stored: &Stored) -> EntryHead {
+    EntryHead {
+        id: stored.id,
+        key: stored.key.clone(),
+        version: stored.entry.version,
+        expires_at: stored.entry.expires_at,
+        value_bytes: stored.entry.value.as_ref().map(|value| value.len() as u32),
+    }
+}

@@ -1,0 +1,106 @@
+//! The receiving side of a hand-off: becomes a learner, stores chunks, installs the decided record.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::node::{Metrics, Node};
+use crate::protocol::entry::Entry;
+use crate::protocol::group::{Group, TransferId};
+use crate::protocol::id::Interval;
+use crate::protocol::message::{EntryHead, Response};
+use crate::protocol::peer::Host;
+use crate::protocol::wire;
+use crate::storage::{Batch, Stored};
+use crate::transport::Transport;
+
+impl<T: Transport> Node<T> {
+    /// Begins to learn what `from` offers, if the ring names this host its owner (or will, once `from` has left).
+    pub(crate) async fn take_offer(
+        &self,
+        transfer: TransferId,
+        from: &Arc<Host>,
+        pieces: &[(Interval, u64)],
+        leaving: bool,
+    ) -> Response {
+        if transfer.source != from.incarnation {
+            return Response::Declined("the offer is not its sender's".into());
+        }
+        if self.is_leaving() && !(leaving && self.me.incarnation < from.incarnation) {
+            return Response::Declined("this host is leaving".into());
+        }
+        if !leaving && !self.owns_by_ring(pieces) {
+            return Response::Declined("the ring names another owner here".into());
+        }
+        let _gate = self.learning.write().await;
+        match self.change_groups(|groups| groups.offer(transfer, from, pieces)) {
+            Err(reason) => Response::Declined(reason.to_string()),
+            Ok(clear) if clear.is_empty() => Response::Learning,
+            Ok(clear) => match self.storage.apply(Batch { clear, ..Batch::default() }).await {
+                Ok(()) => Response::Learning,
+                Err(error) => {
+                    self.change_groups(|groups| groups.abort(transfer));
+                    Response::Declined(error.to_string())
+                }
+            },
+        }
+    }
+
+    /// Stores a chunk, if its hand-off is being learnt at each of its ids.
+    pub(crate) async fn take_chunk(
+        &self,
+        transfer: TransferId,
+        entries: Vec<EntryHead>,
+        body: &Bytes,
+    ) -> Response {
+        let lengths = entries.iter().filter_map(|entry| entry.value_bytes);
+        let Ok(values) = wire::split_values(body, lengths) else {
+            return Response::Malformed("the values do not fit the body".into());
+        };
+        let _gate = self.learning.read().await;
+        let expected = {
+            let groups = self.groups();
+            entries.iter().all(|entry| groups.is_learning(transfer, &entry.id))
+        };
+        if !expected {
+            return Response::NoSuchTransfer;
+        }
+        Metrics::add(&self.metrics.entries_received, entries.len() as u64);
+        let mut values = values.into_iter();
+        let entries = entries
+            .into_iter()
+            .map(|head| Stored {
+                id: head.id,
+                key: head.key,
+                entry: Entry {
+                    version: head.version,
+                    value: head.value_bytes.and_then(|_| values.next()),
+                    expires_at: head.expires_at,
+                },
+            })
+            .collect();
+        match self.storage.apply(Batch { entries, ..Batch::default() }).await {
+            Ok(()) => Response::Stored,
+            Err(error) => Response::Malformed(format!("storage: {error}")),
+        }
+    }
+
+    /// Installs decided records and serves from here on.
+    pub(crate) async fn take_install(&self, transfer: TransferId, groups: &[(Interval, Group)]) -> Response {
+        let _gate = self.learning.write().await;
+        let installed = self.change_groups(|known| known.install(transfer, groups));
+        if !installed {
+            return Response::NoSuchTransfer;
+        }
+        tracing::debug!(%transfer, pieces = groups.len(), "installed");
+        self.hand_off_due.notify_one();
+        Response::Installed
+    }
+
+    /// Whether the ring's pointers name this host the owner of the last id of every piece.
+    fn owns_by_ring(&self, pieces: &[(Interval, u64)]) -> bool {
+        let owned = self.routing().owned();
+        let alone = self.routing().rings().all(|ring| ring.is_alone());
+        alone || pieces.iter().all(|(piece, _)| owned.iter().any(|(own, _)| own.contains(&piece.upto)))
+    }
+}

@@ -1,0 +1,110 @@
+//! How a node ends in order: hand over, say goodbye, stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::node::{Node, Phase};
+use crate::protocol::id::{Id, Interval};
+use crate::protocol::message::Request;
+use crate::protocol::peer::{Host, Incarnation};
+use crate::transport::Transport;
+
+/// How long a leaver tries to hand over before it gives up and stays.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(30);
+/// How often a leaver looks for something to hand over, when nothing has changed.
+const LEAVE_INTERVAL: Duration = Duration::from_millis(100);
+
+impl<T: Transport> Node<T> {
+    /// Hands everything over, tells the neighbours and ends. The last host with entries stays.
+    pub(crate) async fn leave(self: &Arc<Self>) -> Result<(), Error> {
+        let started = self.phase.send_if_modified(|phase| {
+            let ready = matches!(phase, Phase::Ready);
+            if ready {
+                *phase = Phase::Leaving;
+            }
+            ready
+        });
+        if !started {
+            return match self.check_open() {
+                Ok(()) => Err(Error::TryAgain { reason: "the node is joining or leaving already".into() }),
+                Err(reason) => Err(reason),
+            };
+        }
+        let result = self.hand_everything_over().await;
+        if let Err(error) = result {
+            self.phase.send_replace(Phase::Ready);
+            self.hand_off_due.notify_one();
+            return Err(error);
+        }
+        self.say_goodbye().await;
+        tracing::info!(name = %self.me.name, "left the ring");
+        self.shut_down(Error::Closed("the node has left".into())).await;
+        Ok(())
+    }
+
+    async fn hand_everything_over(self: &Arc<Self>) -> Result<(), Error> {
+        let deadline = Instant::now() + LEAVE_DEADLINE;
+        let mut attempt = 0;
+        loop {
+            let changed = self.groups_changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.groups().held().is_empty() && self.dirty().is_empty() {
+                return Ok(());
+            }
+            if self.is_last_host() {
+                let entries = self.storage.stats().await.entries;
+                return if entries == 0 { Ok(()) } else { Err(Error::LastHost { entries }) };
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::TryAgain { reason: "the hand-over has not finished in time".into() });
+            }
+            for piece in self.groups().idle() {
+                let heirs = self.heirs(&piece);
+                if let Some(heir) = heirs.get(attempt % heirs.len().max(1)) {
+                    self.start_hand_off(piece, heir.clone(), true);
+                }
+            }
+            attempt += usize::from(tokio::time::timeout(LEAVE_INTERVAL, changed).await.is_err());
+        }
+    }
+
+    /// The other hosts that follow `piece` on the circle, the nearest first.
+    fn heirs(&self, piece: &Interval) -> Vec<Arc<Host>> {
+        let routing = self.routing();
+        let mut following: Vec<(Id, Arc<Host>)> = routing
+            .rings()
+            .flat_map(|ring| ring.successors())
+            .filter(|peer| peer.host.incarnation != self.me.incarnation)
+            .map(|peer| (self.parameters.space.distance(&piece.upto, &peer.id), peer.host.clone()))
+            .collect();
+        following.sort_unstable();
+        let mut seen: Vec<Incarnation> = Vec::new();
+        following.retain(|(_, host)| {
+            let new = !seen.contains(&host.incarnation);
+            seen.push(host.incarnation);
+            new
+        });
+        following.into_iter().map(|(_, host)| host).collect()
+    }
+
+    fn is_last_host(&self) -> bool {
+        let routing = self.routing();
+        routing.rings().all(|ring| {
+            let mut known = ring.successors().iter().chain(ring.predecessor());
+            known.all(|peer| peer.host.incarnation == self.me.incarnation)
+        })
+    }
+
+    /// Tells each neighbouring host which virtual nodes go, and what they point to.
+    async fn say_goodbye(&self) {
+        let farewell = self.routing().farewell();
+        let calls = farewell.into_iter().map(|(host, nodes)| async move {
+            let _ = self.control(&host, &Request::Leave { nodes }).await;
+        });
+        futures::future::join_all(calls).await;
+    }
+}

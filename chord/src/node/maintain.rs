@@ -1,0 +1,127 @@
+//! Keeps the ring: rounds of maintenance, each a function; the loops only schedule them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use crate::config::Interval;
+use crate::node::Node;
+use crate::node::call::CallError;
+use crate::protocol::message::{Request, Response};
+use crate::protocol::peer::Host;
+use crate::protocol::routing::Ask;
+use crate::protocol::routing::rounds::{Failed, Round};
+use crate::transport::Transport;
+
+/// Questions of one message.
+const MAX_ASKS: usize = 1024;
+/// How often group records are compared with the ring, when nothing calls for it.
+const HAND_OFF_INTERVAL: Duration = Duration::from_secs(1);
+
+impl<T: Transport> Node<T> {
+    /// Starts the loops that keep the node going.
+    pub(crate) fn start_maintenance(self: &Arc<Self>) {
+        self.tasks.spawn(self.clone().stabilize_loop());
+        self.tasks.spawn(self.clone().fix_fingers_loop());
+        self.tasks.spawn(self.clone().hand_off_loop());
+        self.tasks.spawn(self.clone().sweep_loop());
+    }
+
+    async fn stabilize_loop(self: Arc<Self>) {
+        let mut pause = self.config.stabilize.floor;
+        loop {
+            let changed = self.maintain(Round::Stabilize).await;
+            if changed {
+                self.hand_off_due.notify_one();
+            }
+            pause = next_pause(pause, changed, self.config.stabilize);
+            tokio::select! {
+                biased;
+                () = self.ring_changed.notified() => pause = self.config.stabilize.floor,
+                () = tokio::time::sleep(self.jittered(pause)) => continue,
+            }
+            // News come in bursts: wait a moment for the rest of one.
+            tokio::time::sleep(self.jittered(pause / 4)).await;
+        }
+    }
+
+    async fn fix_fingers_loop(self: Arc<Self>) {
+        let mut pause = self.config.fix_fingers.floor;
+        loop {
+            tokio::time::sleep(self.jittered(pause)).await;
+            let changed = self.maintain(Round::FixFingers).await;
+            pause = next_pause(pause, changed, self.config.fix_fingers);
+        }
+    }
+
+    async fn hand_off_loop(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.hand_off_due.notified() => {}
+                () = tokio::time::sleep(self.jittered(HAND_OFF_INTERVAL)) => {}
+            }
+            if !self.is_leaving() {
+                self.hand_off_pass().await;
+            }
+        }
+    }
+
+    /// Runs one round to its end. Whether the ring's pointers changed meanwhile.
+    pub(crate) async fn maintain(&self, round: Round) -> bool {
+        let (before, batches) = {
+            let mut routing = self.routing();
+            (routing.changed(), routing.start_round(round))
+        };
+        let mut calls = FuturesUnordered::new();
+        calls.extend(batches.into_iter().map(|(host, asks)| self.ask_all(host, asks)));
+        while let Some((host, asks, result)) = calls.next().await {
+            let more = {
+                let mut routing = self.routing();
+                match &result {
+                    Ok(Response::Round(answers)) => routing.apply(&host, &asks, Ok(answers)),
+                    _ if routing.is_lost(host.incarnation) => routing.apply(&host, &asks, Err(Failed)),
+                    // Only late so far: the next round asks again.
+                    _ => Vec::new(),
+                }
+            };
+            calls.extend(more.into_iter().map(|(host, asks)| self.ask_all(host, asks)));
+        }
+        self.routing().changed() != before
+    }
+
+    async fn ask_all(
+        &self,
+        host: Arc<Host>,
+        mut asks: Vec<Ask>,
+    ) -> (Arc<Host>, Vec<Ask>, Result<Response, CallError>) {
+        asks.truncate(MAX_ASKS);
+        let request = Request::Round { host: self.me.clone(), asks: asks.clone() };
+        let result = self.control(&host, &request).await;
+        (host, asks, result)
+    }
+}
+
+/// Fast after a change, then twice as long each time, up to the ceiling.
+fn next_pause(pause: Duration, changed: bool, interval: Interval) -> Duration {
+    if changed { interval.floor } else { (2 * pause).min(interval.ceiling) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_ceiling_and_fall_to_the_floor_after_a_change() {
+        let interval = Interval::new(Duration::from_millis(100), Duration::from_millis(500));
+        let mut pause = interval.floor;
+        let mut seen = Vec::new();
+        for changed in [false, false, false, true, false] {
+            pause = next_pause(pause, changed, interval);
+            seen.push(pause.as_millis());
+        }
+        assert_eq!(seen, [200, 400, 500, 100, 200]);
+    }
+}

@@ -1,0 +1,329 @@
+//! The engine: the only place that awaits a transport.
+//!
+//! [`Node`] is one host. Its files are what it does: [`serve`] answers others, [`call`] asks them, [`maintain`] keeps
+//! the ring, [`route`] finds who answers for a key, [`execute`] reads and writes what this host owns, [`hand_off`]
+//! and [`learn`] move ownership, [`sweep`] collects what is over, [`join`] and [`leave`] begin and end it,
+//! [`describe`] tells about it. Every decision is taken in [`crate::protocol`].
+
+pub(crate) mod call;
+pub(crate) mod describe;
+pub(crate) mod execute;
+pub(crate) mod hand_off;
+pub(crate) mod join;
+pub(crate) mod keys;
+pub(crate) mod learn;
+pub(crate) mod leave;
+pub(crate) mod maintain;
+pub(crate) mod many;
+pub(crate) mod route;
+pub(crate) mod serve;
+pub(crate) mod sweep;
+pub(crate) mod tasks;
+pub(crate) mod window;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::node::call::PeerTimes;
+use crate::node::hand_off::Dirty;
+use crate::node::keys::KeyLocks;
+use crate::node::tasks::Tasks;
+use crate::node::window::Window;
+use crate::protocol::group::{Groups, TransferId};
+use crate::protocol::message::{OperationId, Parameters};
+use crate::protocol::peer::{Host, Incarnation, Peer};
+use crate::protocol::routing::Routing;
+use crate::storage::Storage;
+use crate::transport::Transport;
+use crate::view::Counters;
+
+/// Where a node is in its life.
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    /// It takes its place in the ring.
+    Joining,
+    /// It serves.
+    Ready,
+    /// It hands over what it owns.
+    Leaving,
+    /// It has ended, and why.
+    Closed(Error),
+}
+
+impl Phase {
+    /// As `status` names it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Phase::Joining => "joining",
+            Phase::Ready => "ready",
+            Phase::Leaving => "leaving",
+            Phase::Closed(_) => "left",
+        }
+    }
+}
+
+/// What the node counts; see [`Counters`].
+#[derive(Default)]
+pub(crate) struct Metrics {
+    pub(crate) operations: AtomicU64,
+    pub(crate) served: AtomicU64,
+    pub(crate) calls: AtomicU64,
+    pub(crate) call_failures: AtomicU64,
+    pub(crate) redirected: AtomicU64,
+    pub(crate) entries_sent: AtomicU64,
+    pub(crate) entries_received: AtomicU64,
+    pub(crate) malformed: AtomicU64,
+}
+
+impl Metrics {
+    pub(crate) fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            operations: read(&self.operations),
+            served: read(&self.served),
+            calls: read(&self.calls),
+            call_failures: read(&self.call_failures),
+            redirected: read(&self.redirected),
+            entries_sent: read(&self.entries_sent),
+            entries_received: read(&self.entries_received),
+            malformed: read(&self.malformed),
+        }
+    }
+}
+
+/// One host of a ring.
+///
+/// None of the standard locks is ever held across an await, and no two of them at once.
+pub(crate) struct Node<T: Transport> {
+    pub(crate) transport: T,
+    pub(crate) config: Config,
+    pub(crate) parameters: Parameters,
+    pub(crate) me: Arc<Host>,
+    /// This host's virtual nodes with their labels, whether or not they have joined yet.
+    pub(crate) virtual_nodes: Vec<(String, Peer)>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) metrics: Metrics,
+    pub(crate) started: Instant,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) tasks: Tasks,
+    pub(crate) keys: KeyLocks,
+    /// Chunks are stored under the read half; what begins or ends a learner's copy takes the write half, so that no
+    /// late chunk lands in what is served or was cleared.
+    pub(crate) learning: tokio::sync::RwLock<()>,
+    /// Bounds the operations of others that are served at once.
+    pub(crate) serving: Arc<Semaphore>,
+    /// Bounds this handle's operations in flight.
+    pub(crate) operations: Semaphore,
+    /// Bounds the hand-offs from here that run at once.
+    pub(crate) hand_offs: Arc<Semaphore>,
+    /// Woken whenever a group record or a hand-off changes.
+    pub(crate) groups_changed: Notify,
+    /// Woken when the ring has changed: stabilise soon.
+    pub(crate) ring_changed: Notify,
+    /// Woken when something may have to be handed over.
+    pub(crate) hand_off_due: Notify,
+    /// Guards the routing view.
+    routing: Mutex<Routing>,
+    /// Guards the group records.
+    groups: RwLock<Groups>,
+    /// Guards what was written during each hand-off from here and is still to be sent.
+    dirty: Mutex<BTreeMap<TransferId, Dirty>>,
+    /// Guards round-trip times and missed answers of other hosts.
+    times: Mutex<PeerTimes>,
+    /// Guards the memory of executed updates.
+    window: Mutex<Window>,
+    /// Guards the random numbers.
+    random: Mutex<StdRng>,
+    versions: AtomicU64,
+    operation_ids: AtomicU64,
+}
+
+/// Hand-offs from one host that run at once.
+const MAX_HAND_OFFS: usize = 8;
+
+impl<T: Transport> Node<T> {
+    /// A node that runs nothing yet. `groups` and the rings of `routing` are what it starts from.
+    pub(crate) fn new(
+        transport: T,
+        config: Config,
+        parameters: Parameters,
+        identity: Identity,
+        groups: Groups,
+        routing: Routing,
+        storage: Arc<dyn Storage>,
+    ) -> Node<T> {
+        Node {
+            virtual_nodes: virtual_nodes(&config, &parameters, &identity.host),
+            me: identity.host,
+            started: Instant::now(),
+            phase: watch::Sender::new(Phase::Joining),
+            metrics: Metrics::default(),
+            tasks: Tasks::new(),
+            keys: KeyLocks::new(),
+            learning: tokio::sync::RwLock::new(()),
+            serving: Arc::new(Semaphore::new(config.max_serving)),
+            operations: Semaphore::new(config.max_operations),
+            hand_offs: Arc::new(Semaphore::new(MAX_HAND_OFFS)),
+            groups_changed: Notify::new(),
+            ring_changed: Notify::new(),
+            hand_off_due: Notify::new(),
+            routing: Mutex::new(routing),
+            groups: RwLock::new(groups),
+            dirty: Mutex::new(BTreeMap::new()),
+            times: Mutex::new(PeerTimes::default()),
+            window: Mutex::new(Window::default()),
+            random: Mutex::new(identity.random),
+            versions: AtomicU64::new(1),
+            operation_ids: AtomicU64::new(1),
+            transport,
+            config,
+            parameters,
+            storage,
+        }
+    }
+
+    pub(crate) fn routing(&self) -> MutexGuard<'_, Routing> {
+        self.routing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn groups(&self) -> RwLockReadGuard<'_, Groups> {
+        self.groups.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the group records, then wakes whoever waits for a change.
+    pub(crate) fn change_groups<R>(&self, change: impl FnOnce(&mut Groups) -> R) -> R {
+        let result = change(&mut self.groups_mut());
+        self.groups_changed.notify_waiters();
+        result
+    }
+
+    fn groups_mut(&self) -> RwLockWriteGuard<'_, Groups> {
+        self.groups.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn dirty(&self) -> MutexGuard<'_, BTreeMap<TransferId, Dirty>> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn times(&self) -> MutexGuard<'_, PeerTimes> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unix milliseconds by this host's clock.
+    pub(crate) fn now(&self) -> u64 {
+        (self.config.env.clock)()
+    }
+
+    /// The counter of the next version written here.
+    pub(crate) fn next_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The name of the next update asked from here.
+    pub(crate) fn next_operation(&self) -> OperationId {
+        let counter = self.operation_ids.fetch_add(1, Ordering::Relaxed);
+        OperationId { caller: self.me.incarnation, counter }
+    }
+
+    /// A duration between half of `about` and one and a half of it.
+    pub(crate) fn jittered(&self, about: Duration) -> Duration {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        about.mul_f64(random.random_range(0.5..1.5))
+    }
+
+    /// Whether the node has ended, and why.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match &*self.phase.borrow() {
+            Phase::Closed(reason) => Err(reason.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a host out of the ring's pointers, because it does not answer or was replaced.
+    pub(crate) fn host_failed(&self, incarnation: Incarnation) {
+        if incarnation == self.me.incarnation {
+            return;
+        }
+        self.routing().fail(incarnation);
+        self.times().forget(incarnation);
+        self.change_groups(|groups| groups.source_failed(incarnation));
+        self.ring_changed.notify_one();
+        self.hand_off_due.notify_one();
+    }
+
+    /// Ends the node at once: aborts its tasks and remembers why. The transport goes with the last reference.
+    pub(crate) fn abandon(&self, reason: Error) {
+        self.close_phase(reason);
+        self.tasks.abort();
+    }
+
+    /// Ends the node and returns when its tasks and its transport have ended.
+    pub(crate) async fn shut_down(&self, reason: Error) {
+        self.close_phase(reason);
+        self.transport.close().await;
+        self.tasks.close().await;
+    }
+
+    fn close_phase(&self, reason: Error) {
+        self.phase.send_if_modified(|phase| {
+            let open = !matches!(phase, Phase::Closed(_));
+            if open {
+                *phase = Phase::Closed(reason);
+            }
+            open
+        });
+        self.groups_changed.notify_waiters();
+    }
+}
+
+/// Who a host is in this life, and its random numbers.
+pub(crate) struct Identity {
+    pub(crate) host: Arc<Host>,
+    pub(crate) random: StdRng,
+}
+
+impl Identity {
+    /// Draws an incarnation for the host that `config` names, reached at `transport`'s endpoint.
+    pub(crate) fn new(config: &Config, transport: &impl Transport) -> Result<Identity, Error> {
+        let invalid = |error: &dyn std::fmt::Display| Error::Invalid(error.to_string());
+        let name = crate::protocol::peer::HostName::new(&config.name).map_err(|error| invalid(&error))?;
+        let endpoint = transport.endpoint().with_name(name.as_str()).map_err(|error| invalid(&error))?;
+        let mut random = match config.env.seed {
+            Some(seed) => StdRng::seed_from_u64(seed),
+            None => StdRng::from_os_rng(),
+        };
+        // Zero stands for "unknown" in the header.
+        let incarnation = Incarnation(random.random_range(1..=u128::MAX));
+        Ok(Identity { host: Arc::new(Host { name, endpoint, incarnation }), random })
+    }
+}
+
+fn virtual_nodes(config: &Config, parameters: &Parameters, me: &Arc<Host>) -> Vec<(String, Peer)> {
+    let ids = config.virtual_node_ids(&parameters.space);
+    ids.into_iter().enumerate().map(|(index, id)| (label(config, index), Peer::new(id, me.clone()))).collect()
+}
+
+fn label(config: &Config, index: usize) -> String {
+    match &config.virtual_nodes {
+        crate::config::VirtualNodes::Explicit(nodes) => nodes[index].0.clone(),
+        crate::config::VirtualNodes::Count(_) if index == 0 => config.name.clone(),
+        crate::config::VirtualNodes::Count(_) => format!("{}/{index}", config.name),
+    }
+}

@@ -1,0 +1,446 @@
+//! Finds who answers for a key, and asks it: the operation itself is the question, so the usual request is one hop.
+//!
+//! The believed owner is asked first. A host that does not answer for the key says who may ("not mine"), which
+//! corrects the contact table and is followed; beside that a [`Lookup`] walks the ring. Nobody is asked twice in a
+//! round; rounds are repeated with growing pauses until the deadline, or until it is clear that nobody answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::node::call::CallError;
+use crate::node::execute::NotDone;
+use crate::node::{Metrics, Node};
+use crate::protocol::entry::{Entry, Update, Version};
+use crate::protocol::group::Verdict;
+use crate::protocol::id::Id;
+use crate::protocol::lookup::{Lookup, Next};
+use crate::protocol::message::{
+    ActionHead, GetItem, ItemReply, NotMine, OperationId, Request, Response, Trail, UpdateItem, Updated,
+};
+use crate::protocol::peer::{Host, HostName, Incarnation, Peer};
+use crate::protocol::routing::{Answer, Ask, Route, RoutingMode};
+use crate::transport::{Lane, Transport};
+
+/// Rounds in which every host that could hold the record denied it, before the key counts as unavailable.
+const MAX_DENIALS: u32 = 4;
+/// The pause after the first round without an answer; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// A value larger than this is sent only to a host that has said it answers for the key.
+const SMALL_VALUE_BYTES: usize = 64 << 10;
+
+/// One operation on one key.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    /// Reads it.
+    Get {
+        /// The key.
+        key: Bytes,
+    },
+    /// Updates it.
+    Update {
+        /// The update's name.
+        operation: OperationId,
+        /// The key.
+        key: Bytes,
+        /// What to do.
+        update: Update,
+    },
+    /// Asks who answers for it.
+    Locate,
+}
+
+/// What an operation came to.
+#[derive(Clone, Debug)]
+pub(crate) enum Done {
+    /// The live entry, if there is one.
+    Read(Option<Entry>),
+    /// What the update did, and the value it found if that was asked for.
+    Updated(Updated, Option<Bytes>),
+    /// Who answers for the key, under which epoch.
+    Located(Arc<Host>, u64),
+}
+
+/// What asking one host came to.
+enum Reply {
+    Done(Done),
+    NotMine(NotMine),
+    /// Certainly not executed.
+    Refused(String),
+    /// The operation is over, with this error.
+    Failed(Error),
+}
+
+impl<T: Transport> Node<T> {
+    /// Runs one operation and counts the calls to other hosts that it took.
+    pub(crate) async fn run(&self, id: &Id, operation: Operation) -> Result<(Done, usize), Error> {
+        self.check_open()?;
+        let Ok(_permit) = self.operations.try_acquire() else {
+            return Err(Error::Overloaded { what: "operations in flight on this node" });
+        };
+        Metrics::add(&self.metrics.operations, 1);
+        let deadline = Instant::now() + self.config.operation_deadline;
+        let mut search = Search::default();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.round(id, &operation, &mut search, deadline).await? {
+                Some(done) => return Ok((done, search.hops)),
+                None if Instant::now() + pause >= deadline => return Err(search.into_error(&operation)),
+                None if search.denials >= MAX_DENIALS => return Err(search.into_error(&operation)),
+                None => {}
+            }
+            tokio::time::sleep(self.jittered(pause)).await;
+            pause *= 2;
+        }
+    }
+
+    /// Asks every host that may answer for `id`, each once. `None` when none does.
+    async fn round(
+        &self,
+        id: &Id,
+        operation: &Operation,
+        search: &mut Search,
+        deadline: Instant,
+    ) -> Result<Option<Done>, Error> {
+        let mut asked: Vec<Incarnation> = vec![self.me.incarnation];
+        let mut hint = match self.try_here(id, operation, search, deadline).await? {
+            Ok(done) => return Ok(Some(done)),
+            Err(hint) => hint,
+        };
+        let mode = self.config.routing;
+        let (guess, first) = {
+            let routing = self.routing();
+            let guess = if mode == RoutingMode::Contacts { routing.believed_owner(id) } else { None };
+            (guess, routing.route(id, mode))
+        };
+        let mut guess = guess;
+        let mut lookup = Lookup::new(*id, mode, first, &self.me, self.config.max_hops);
+        let mut denied = true;
+        while search.hops < 4 * self.config.max_hops && Instant::now() < deadline {
+            let (peer, host) = match hint.take() {
+                Some(host) => (None, host),
+                None => match guess.take().or_else(|| next_peer(&mut lookup, &asked)) {
+                    Some(peer) => (Some(peer.clone()), peer.host.clone()),
+                    None => break,
+                },
+            };
+            // A host may be asked again only when its group record is known to have arrived there.
+            let again = asked.contains(&host.incarnation);
+            if again && (peer.is_some() || search.told_twice(&host)) {
+                if let Some(peer) = &peer {
+                    lookup.failed(peer);
+                }
+                continue;
+            }
+            asked.push(host.incarnation);
+            search.hops += 1;
+            match self.ask(id, &host, operation, search, deadline).await {
+                Reply::Done(done) => {
+                    if let Some(peer) = peer {
+                        self.routing().learn(&[peer]);
+                    }
+                    return Ok(Some(done));
+                }
+                Reply::Failed(error) => return Err(error),
+                Reply::NotMine(said) => {
+                    self.learn_route(&said.route);
+                    if let Some(peer) = &peer {
+                        lookup.answered(peer, &said.route);
+                    }
+                    hint = search.follow(said, &self.me);
+                }
+                Reply::Refused(reason) => {
+                    search.reason = reason;
+                    denied = false;
+                    if let Some(peer) = &peer {
+                        lookup.failed(peer);
+                    }
+                }
+            }
+        }
+        search.names(&asked, &self.me, lookup.path().iter().map(|hop| &hop.peer));
+        if denied {
+            search.denials += 1;
+        }
+        Ok(None)
+    }
+
+    /// Runs the operation here, if this host answers for the key; else says who may.
+    async fn try_here(
+        &self,
+        id: &Id,
+        operation: &Operation,
+        search: &mut Search,
+        deadline: Instant,
+    ) -> Result<Result<Done, Option<Arc<Host>>>, Error> {
+        let trail = Trail { min_epoch: search.epoch_at(&self.me), forwarded: false };
+        let result = match operation {
+            Operation::Get { key } => self.read_here(id, key, trail, deadline).await.map(Done::Read),
+            Operation::Update { key, update, .. } => {
+                let result = self.update_here(id, key, update, trail, deadline).await;
+                result.map(|(updated, previous)| Done::Updated(updated, previous))
+            }
+            Operation::Locate => match self.verdict(id, trail, deadline).await {
+                Verdict::Serve { epoch, .. } => Ok(Done::Located(self.me.clone(), epoch)),
+                elsewhere => Err(NotDone::Elsewhere(elsewhere)),
+            },
+        };
+        match result {
+            Ok(done) => Ok(Ok(done)),
+            Err(NotDone::Elsewhere(verdict)) => Ok(Err(search.note(verdict))),
+            Err(NotDone::Storage(reason)) if matches!(operation, Operation::Update { .. }) => {
+                Err(Error::Indeterminate { copies: 0, reason })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks one host to run the operation.
+    async fn ask(
+        &self,
+        id: &Id,
+        host: &Arc<Host>,
+        operation: &Operation,
+        search: &mut Search,
+        deadline: Instant,
+    ) -> Reply {
+        let trail = Trail { min_epoch: search.epoch_at(host), forwarded: false };
+        let (request, body) = match operation {
+            Operation::Locate => (Request::Locate { trail, id: *id }, Bytes::new()),
+            Operation::Get { key } => {
+                let items = vec![GetItem { id: *id, key: key.clone() }];
+                (Request::Get { trail, items }, Bytes::new())
+            }
+            Operation::Update { operation, key, update } => {
+                let (item, value) = update_item(*operation, id, key, update);
+                if value.len() > SMALL_VALUE_BYTES && search.sure_of != Some(host.incarnation) {
+                    let locate = Request::Locate { trail, id: *id };
+                    match self.call(host, &locate, Bytes::new(), Lane::Request, self.patience(deadline)).await
+                    {
+                        Ok((Response::Here { .. }, _)) => search.hops += 1,
+                        Ok((Response::NotMine(said), _)) => return Reply::NotMine(said),
+                        Ok(_) => return Reply::Refused(format!("{} answered nonsense", host.name)),
+                        Err(error) => return Reply::Refused(error.to_string()),
+                    }
+                    search.sure_of = Some(host.incarnation);
+                }
+                (Request::Update { trail, items: vec![item] }, value)
+            }
+        };
+        let deadline = if request.is_idempotent() { self.patience(deadline) } else { deadline };
+        match self.call(host, &request, body, Lane::Request, deadline).await {
+            Ok((Response::Items(replies), body)) if replies.len() == 1 => {
+                item_reply(replies.into_iter().next(), body, operation)
+            }
+            Ok((Response::Here { epoch }, _)) => Reply::Done(Done::Located(host.clone(), epoch)),
+            Ok((Response::NotMine(said), _)) => Reply::NotMine(said),
+            Ok(_) => Reply::Refused(format!("{} answered nonsense", host.name)),
+            Err(CallError::NoReply(reason)) if !request.is_idempotent() => {
+                Reply::Failed(Error::Indeterminate { copies: 0, reason })
+            }
+            Err(CallError::NoReply(reason)) => {
+                search.silent = true;
+                Reply::Refused(reason)
+            }
+            Err(CallError::TooLarge { len, max }) => {
+                Reply::Failed(Error::TooLarge { what: "a frame", len, max })
+            }
+            Err(CallError::Closed) => Reply::Failed(Error::Closed("the transport is closed".into())),
+            Err(error) => Reply::Refused(error.to_string()),
+        }
+    }
+
+    /// One try of a question that can be repeated takes half of the time that is left.
+    fn patience(&self, deadline: Instant) -> Instant {
+        let now = Instant::now();
+        now + deadline.saturating_duration_since(now) / 2
+    }
+
+    pub(crate) fn learn_route(&self, route: &Route) {
+        let peers: Vec<Peer> = route.peers().cloned().collect();
+        self.routing().learn(&peers);
+    }
+
+    /// The virtual node that the ring says owns `id`, found by asking the ring; `None` when it cannot be found now.
+    pub(crate) async fn ring_owner(&self, id: &Id) -> Option<Peer> {
+        let first = self.routing().route(id, RoutingMode::Fingers);
+        let lookup = self.walk(id, RoutingMode::Fingers, first).await;
+        lookup.1.and_then(|(_, owners)| owners.into_iter().next())
+    }
+
+    /// Walks the ring to the owner of `id`, by questions about the ring alone. Returns the walk, and what was
+    /// found: the node before the owner, and the owner with its successors.
+    pub(crate) async fn walk(
+        &self,
+        id: &Id,
+        mode: RoutingMode,
+        first: Route,
+    ) -> (Lookup, Option<(Option<Peer>, Vec<Peer>)>) {
+        let mut lookup = Lookup::new(*id, mode, first, &self.me, self.config.max_hops);
+        loop {
+            match lookup.next() {
+                Next::Done { predecessor, owners } => return (lookup, Some((predecessor, owners))),
+                Next::Failed(_) => return (lookup, None),
+                Next::Ask(peer) => {
+                    let asks = vec![Ask::FindSuccessor { id: *id, mode }];
+                    let request = Request::Round { host: self.me.clone(), asks };
+                    match self.control(&peer.host, &request).await {
+                        Ok(Response::Round(answers)) => match answers.first() {
+                            Some(Answer::Route(route)) => {
+                                self.learn_route(route);
+                                lookup.answered(&peer, route);
+                            }
+                            _ => lookup.failed(&peer),
+                        },
+                        _ => lookup.failed(&peer),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is known about where a key is, while an operation looks for it.
+#[derive(Default)]
+struct Search {
+    hops: usize,
+    /// Who is said to hold the record, and under which epoch.
+    promised: Option<(Incarnation, u64)>,
+    /// Hosts that were asked once more because the record was promised there, with the epoch.
+    retold: Vec<(Incarnation, u64)>,
+    /// This host said that it answers for the key.
+    sure_of: Option<Incarnation>,
+    denials: u32,
+    /// Somebody did not answer at all.
+    silent: bool,
+    asked: Vec<HostName>,
+    reason: String,
+}
+
+impl Search {
+    /// Notes what this host itself knows, and says whom to ask.
+    fn note(&mut self, verdict: Verdict) -> Option<Arc<Host>> {
+        match verdict {
+            Verdict::Fenced(next) | Verdict::Moved(next) => {
+                let owner = next.owner()?.clone();
+                self.promised = Some((owner.incarnation, next.epoch));
+                Some(owner)
+            }
+            Verdict::Learning(source) => Some(source),
+            Verdict::Serve { .. } | Verdict::Unknown => None,
+        }
+    }
+
+    /// Notes who is said to hold the record, and says whom to ask.
+    fn follow(&mut self, said: NotMine, me: &Arc<Host>) -> Option<Arc<Host>> {
+        let (holder, epoch) = said.holder?;
+        if epoch > 0 {
+            self.promised = Some((holder.incarnation, epoch));
+        }
+        (holder.incarnation != me.incarnation).then_some(holder)
+    }
+
+    /// The epoch under which `host` is said to hold the record, 0 if it is not.
+    fn epoch_at(&self, host: &Host) -> u64 {
+        self.promised.filter(|(holder, _)| *holder == host.incarnation).map_or(0, |(_, epoch)| epoch)
+    }
+
+    /// Whether there is no reason to ask `host` once more: a host is asked again once for each epoch promised there.
+    fn told_twice(&mut self, host: &Host) -> bool {
+        let told = (host.incarnation, self.epoch_at(host));
+        if told.1 == 0 || self.retold.contains(&told) {
+            return true;
+        }
+        self.retold.push(told);
+        false
+    }
+
+    fn names<'a>(&mut self, asked: &[Incarnation], me: &Host, peers: impl Iterator<Item = &'a Peer>) {
+        self.asked = peers
+            .filter(|peer| asked.contains(&peer.host.incarnation))
+            .map(|peer| peer.host.name.clone())
+            .chain([me.name.clone()])
+            .collect();
+        self.asked.sort_unstable();
+        self.asked.dedup();
+    }
+
+    /// What an operation that was answered by nobody ends with. None of it was executed.
+    fn into_error(self, operation: &Operation) -> Error {
+        if self.denials > 0 && !self.silent {
+            return Error::Unavailable { have: 0, need: 1, hosts: self.asked };
+        }
+        match operation {
+            Operation::Update { .. } => Error::TryAgain { reason: self.reason },
+            _ => Error::Timeout { reason: self.reason },
+        }
+    }
+}
+
+/// The next peer of the lookup, or of the owners it found, whose host was not asked yet.
+fn next_peer(lookup: &mut Lookup, asked: &[Incarnation]) -> Option<Peer> {
+    match lookup.next() {
+        Next::Ask(peer) => Some(peer),
+        Next::Done { owners, .. } => owners.into_iter().find(|peer| !asked.contains(&peer.host.incarnation)),
+        Next::Failed(_) => None,
+    }
+}
+
+/// An update as it travels, and its value.
+pub(crate) fn update_item(
+    operation: OperationId,
+    id: &Id,
+    key: &Bytes,
+    update: &Update,
+) -> (UpdateItem, Bytes) {
+    use crate::protocol::entry::Action;
+    let (action, value) = match &update.action {
+        Action::Set { value, expiry } => (ActionHead::Set(*expiry), value.clone()),
+        Action::Remove => (ActionHead::Remove, Bytes::new()),
+        Action::Add(by) => (ActionHead::Add(*by), Bytes::new()),
+        Action::Append(tail) => (ActionHead::Append, tail.clone()),
+        Action::Expire(expiry) => (ActionHead::Expire(*expiry), Bytes::new()),
+    };
+    let item = UpdateItem {
+        operation,
+        id: *id,
+        key: key.clone(),
+        action,
+        condition: update.condition,
+        return_previous: update.return_previous,
+        value_bytes: value.len() as u32,
+    };
+    (item, value)
+}
+
+fn item_reply(reply: Option<ItemReply>, body: Bytes, operation: &Operation) -> Reply {
+    let is_update = matches!(operation, Operation::Update { .. });
+    match reply {
+        Some(ItemReply::Found { version, expires_at, .. }) if !is_update => {
+            Reply::Done(Done::Read(Some(found(version, expires_at, body))))
+        }
+        Some(ItemReply::Absent) if !is_update => Reply::Done(Done::Read(None)),
+        Some(ItemReply::Updated(updated)) if is_update => {
+            let previous = updated.previous_bytes.map(|_| body);
+            Reply::Done(Done::Updated(updated, previous))
+        }
+        Some(ItemReply::NotMine(said)) => Reply::NotMine(said),
+        Some(ItemReply::TryAgain(reason)) => Reply::Refused(reason),
+        Some(ItemReply::Forgotten) => {
+            Reply::Failed(Error::Indeterminate { copies: 0, reason: "its outcome is no longer known".into() })
+        }
+        Some(ItemReply::Storage(reason)) if is_update => {
+            Reply::Failed(Error::Indeterminate { copies: 0, reason })
+        }
+        Some(ItemReply::Storage(reason)) => Reply::Failed(Error::Storage(reason)),
+        _ => Reply::Refused("the answer is nonsense".into()),
+    }
+}
+
+/// The entry that a reply and its value make.
+pub(crate) fn found(version: Version, expires_at: Option<u64>, value: Bytes) -> Entry {
+    Entry { version, value: Some(value), expires_at }
+}

@@ -1,0 +1,342 @@
+//! Answers other hosts: decode, one call into the protocol or the store, encode.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::{Duration, Instant};
+
+use crate::node::execute::NotDone;
+use crate::node::window::Seen;
+use crate::node::{Metrics, Node, Phase};
+use crate::protocol::entry::{Action, Update};
+use crate::protocol::group::Verdict;
+use crate::protocol::id::Id;
+use crate::protocol::message::{
+    ActionHead, GetItem, ItemReply, NotMine, Request, Response, Trail, UpdateItem,
+};
+use crate::protocol::peer::{Host, Incarnation};
+use crate::protocol::routing::{Answer, Ask};
+use crate::protocol::wire::{self, Header, WireError};
+use crate::transport::{Frame, Incoming, Lane, Transport};
+
+/// The longest a request is worked on, whatever deadline it claims.
+const MAX_SERVING: Duration = Duration::from_secs(60);
+/// Bytes of an answer kept free for its head, below the transport's own limit.
+const MAX_BODY_BYTES: usize = 64 << 20;
+
+impl<T: Transport> Node<T> {
+    /// Takes frames until the transport closes. What needs no waiting is answered here and now; the rest in a task.
+    pub(crate) async fn serve(self: Arc<Self>) {
+        while let Some(incoming) = self.transport.accept().await {
+            let (header, request) = match wire::decode_request(&incoming.frame) {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    Metrics::add(&self.metrics.malformed, 1);
+                    let answer = match error {
+                        WireError::UnsupportedVersion { .. } => wire::unsupported_version(),
+                        _ => {
+                            self.encode(Incarnation(0), &Response::Malformed(error.to_string()), Bytes::new())
+                        }
+                    };
+                    incoming.reply(answer);
+                    continue;
+                }
+            };
+            if let Some(refusal) = self.refuse(&header, &request, &incoming) {
+                incoming.reply(self.encode(header.from, &refusal, Bytes::new()));
+                continue;
+            }
+            if let Some(response) = self.answer_at_once(&request) {
+                incoming.reply(self.encode(header.from, &response, Bytes::new()));
+                continue;
+            }
+            let Ok(permit) = self.serving.clone().try_acquire_owned() else {
+                incoming.reply(self.encode(header.from, &Response::Overloaded, Bytes::new()));
+                continue;
+            };
+            let node = self.clone();
+            let mut work = Box::pin(async move {
+                let _permit = permit;
+                node.answer(header, request, incoming).await;
+            });
+            if futures::poll!(work.as_mut()).is_pending() {
+                self.tasks.spawn(work);
+            }
+        }
+    }
+
+    /// Why a request is not even looked at.
+    fn refuse(&self, header: &Header, request: &Request, incoming: &Incoming) -> Option<Response> {
+        let claims = |host: &Host| {
+            incoming
+                .peer()
+                .is_some_and(|name| name.as_ref() != host.name.as_str())
+                .then(|| Response::Refused(format!("the sender is authenticated, but not as {}", host.name)))
+        };
+        if let Request::Hello { host } = request {
+            return claims(host);
+        }
+        if header.ring_tag != self.parameters.tag() {
+            return Some(Response::Refused("another ring".into()));
+        }
+        if header.to != self.me.incarnation {
+            return Some(Response::Replaced(self.me.clone()));
+        }
+        match request {
+            Request::Round { host, .. } | Request::Offer { from: host, .. } => claims(host),
+            _ => None,
+        }
+    }
+
+    /// Answers that take no waiting.
+    fn answer_at_once(self: &Arc<Self>, request: &Request) -> Option<Response> {
+        match request {
+            Request::Hello { host } => {
+                self.suspect_namesakes(host);
+                Some(Response::Welcome {
+                    host: self.me.clone(),
+                    nodes: self.routing().rings().map(|ring| ring.me().clone()).collect(),
+                    parameters: self.parameters.clone(),
+                })
+            }
+            Request::Round { asks, .. } => Some(Response::Round(self.answer_round(asks))),
+            Request::Leave { nodes } => {
+                let mut routing = self.routing();
+                for (peer, neighbours) in nodes {
+                    routing.left(peer, neighbours);
+                }
+                drop(routing);
+                self.ring_changed.notify_one();
+                self.hand_off_due.notify_one();
+                Some(Response::Done)
+            }
+            Request::Abort { transfer } => {
+                self.change_groups(|groups| groups.abort(*transfer));
+                Some(Response::Done)
+            }
+            _ => None,
+        }
+    }
+
+    fn answer_round(&self, asks: &[Ask]) -> Vec<Answer> {
+        let mut routing = self.routing();
+        let before = routing.changed();
+        let answers = asks.iter().map(|ask| routing.answer(ask)).collect();
+        let news = routing.changed() != before || routing.has_doubt();
+        drop(routing);
+        if news {
+            self.ring_changed.notify_one();
+            self.hand_off_due.notify_one();
+        }
+        answers
+    }
+
+    /// A host that comes under a known name as another life: whether the earlier life is over is asked at once.
+    fn suspect_namesakes(self: &Arc<Self>, host: &Host) {
+        let suspects: Vec<Arc<Host>> = self.routing().namesakes(&host.name, host.incarnation);
+        for suspect in suspects.into_iter().filter(|suspect| suspect.incarnation != self.me.incarnation) {
+            let node = self.clone();
+            self.tasks.spawn(async move {
+                let request = Request::Round { host: node.me.clone(), asks: vec![Ask::Ping] };
+                let _ = node.control(&suspect, &request).await;
+            });
+        }
+    }
+
+    async fn answer(self: &Arc<Self>, header: Header, request: Request, incoming: Incoming) {
+        let claimed = Duration::from_millis(header.remaining_ms.into());
+        let deadline = Instant::now() + claimed.min(MAX_SERVING);
+        let body = incoming.frame.body.clone();
+        let (response, body) = match request {
+            Request::Get { trail, items } => self.answer_get(trail, &items, deadline).await,
+            Request::Update { trail, items } => {
+                match self.answer_update(trail, items, &body, deadline).await {
+                    Some(answer) => answer,
+                    // Another copy of this request is being executed and will be answered.
+                    None => return,
+                }
+            }
+            Request::Locate { trail, id } => (self.answer_locate(trail, &id, deadline).await, Bytes::new()),
+            Request::Describe => (Response::Description(Box::new(self.describe().await)), Bytes::new()),
+            Request::Offer { transfer, from, pieces, leaving } => {
+                (self.take_offer(transfer, &from, &pieces, leaving).await, Bytes::new())
+            }
+            Request::Chunk { transfer, entries } => {
+                (self.take_chunk(transfer, entries, &body).await, Bytes::new())
+            }
+            Request::Install { transfer, groups } => {
+                (self.take_install(transfer, &groups).await, Bytes::new())
+            }
+            Request::Hello { .. } | Request::Round { .. } | Request::Leave { .. } | Request::Abort { .. } => {
+                return;
+            }
+        };
+        incoming.reply(self.encode(header.from, &response, body));
+    }
+
+    async fn answer_get(&self, trail: Trail, items: &[GetItem], deadline: Instant) -> (Response, Bytes) {
+        let mut replies = Vec::with_capacity(items.len());
+        let mut values = Vec::new();
+        let mut total = 0;
+        for item in items {
+            if total > MAX_BODY_BYTES {
+                replies.push(ItemReply::TryAgain("the answer is large enough".into()));
+                continue;
+            }
+            let (reply, value) = self.answer_get_item(trail, item, deadline).await;
+            total += value.len();
+            replies.push(reply);
+            values.push(value);
+        }
+        (Response::Items(replies), wire::join_values(values.iter()))
+    }
+
+    async fn answer_get_item(&self, trail: Trail, item: &GetItem, deadline: Instant) -> (ItemReply, Bytes) {
+        match self.read_here(&item.id, &item.key, trail, deadline).await {
+            Ok(Some(entry)) => {
+                let value = entry.value.unwrap_or_default();
+                let reply = ItemReply::Found {
+                    version: entry.version,
+                    expires_at: entry.expires_at,
+                    value_bytes: value.len() as u32,
+                };
+                (reply, value)
+            }
+            Ok(None) => (ItemReply::Absent, Bytes::new()),
+            Err(NotDone::Elsewhere(Verdict::Fenced(next))) if !trail.forwarded => {
+                let onward = Trail { min_epoch: next.epoch, forwarded: true };
+                let request = Request::Get { trail: onward, items: vec![item.clone()] };
+                self.forward(next.owner(), &request, Bytes::new(), deadline).await
+            }
+            Err(reason) => (self.not_done(&item.id, reason), Bytes::new()),
+        }
+    }
+
+    /// `None` when an item is being executed for an earlier copy of the same request.
+    async fn answer_update(
+        &self,
+        trail: Trail,
+        items: Vec<UpdateItem>,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Option<(Response, Bytes)> {
+        let Ok(values) = wire::split_values(body, items.iter().map(|item| item.value_bytes)) else {
+            Metrics::add(&self.metrics.malformed, 1);
+            return Some((Response::Malformed("the values do not fit the body".into()), Bytes::new()));
+        };
+        let mut replies = Vec::with_capacity(items.len());
+        let mut previous = Vec::new();
+        for (item, value) in items.into_iter().zip(values) {
+            let (reply, found) = self.answer_update_item(trail, item, value, deadline).await?;
+            replies.push(reply);
+            previous.push(found);
+        }
+        Some((Response::Items(replies), wire::join_values(previous.iter())))
+    }
+
+    async fn answer_update_item(
+        &self,
+        trail: Trail,
+        item: UpdateItem,
+        value: Bytes,
+        deadline: Instant,
+    ) -> Option<(ItemReply, Bytes)> {
+        match self.window().begin(item.operation) {
+            Seen::New => {}
+            Seen::InProgress => return None,
+            Seen::Done(reply, value) => return Some((reply, value)),
+            Seen::Forgotten => return Some((ItemReply::Forgotten, Bytes::new())),
+        }
+        let update = Update {
+            action: action(item.action, value.clone()),
+            condition: item.condition,
+            return_previous: item.return_previous,
+        };
+        let result = self.update_here(&item.id, &item.key, &update, trail, deadline).await;
+        let (reply, found) = match result {
+            Ok((updated, previous)) => (ItemReply::Updated(updated), previous.unwrap_or_default()),
+            Err(NotDone::Elsewhere(Verdict::Fenced(next))) if !trail.forwarded => {
+                self.window().undone(item.operation);
+                let onward = Trail { min_epoch: next.epoch, forwarded: true };
+                let request = Request::Update { trail: onward, items: vec![item] };
+                return Some(self.forward(next.owner(), &request, value, deadline).await);
+            }
+            Err(reason) => (self.not_done(&item.id, reason), Bytes::new()),
+        };
+        match &reply {
+            ItemReply::NotMine(_) | ItemReply::TryAgain(_) => self.window().undone(item.operation),
+            _ => self.window().done(item.operation, &reply, &found),
+        }
+        Some((reply, found))
+    }
+
+    /// Passes one item on to the owner that is installing its record at this moment.
+    async fn forward(
+        &self,
+        next: Option<&Arc<Host>>,
+        request: &Request,
+        value: Bytes,
+        deadline: Instant,
+    ) -> (ItemReply, Bytes) {
+        use crate::node::call::CallError;
+        let Some(next) = next else {
+            return (ItemReply::TryAgain("the next owner is unknown".into()), Bytes::new());
+        };
+        match self.call(next, request, value, Lane::Request, deadline).await {
+            Ok((Response::Items(mut replies), body)) if replies.len() == 1 => (replies.remove(0), body),
+            Err(CallError::NoReply(_)) if !request.is_idempotent() => (ItemReply::Forgotten, Bytes::new()),
+            Ok(_) => (ItemReply::TryAgain("the next owner answered nonsense".into()), Bytes::new()),
+            Err(error) => (ItemReply::TryAgain(error.to_string()), Bytes::new()),
+        }
+    }
+
+    async fn answer_locate(&self, trail: Trail, id: &Id, deadline: Instant) -> Response {
+        match self.verdict(id, trail, deadline).await {
+            Verdict::Serve { epoch, .. } => Response::Here { epoch },
+            elsewhere => Response::NotMine(self.not_mine(id, elsewhere)),
+        }
+    }
+
+    fn not_done(&self, id: &Id, reason: NotDone) -> ItemReply {
+        match reason {
+            NotDone::Elsewhere(verdict) => ItemReply::NotMine(self.not_mine(id, verdict)),
+            NotDone::TryAgain(reason) => ItemReply::TryAgain(reason),
+            NotDone::Storage(reason) => ItemReply::Storage(reason),
+        }
+    }
+
+    fn not_mine(&self, id: &Id, verdict: Verdict) -> NotMine {
+        Metrics::add(&self.metrics.redirected, 1);
+        let holder = match verdict {
+            Verdict::Fenced(next) | Verdict::Moved(next) => {
+                next.owner().map(|owner| (owner.clone(), next.epoch))
+            }
+            Verdict::Learning(source) => Some((source, 0)),
+            Verdict::Serve { .. } | Verdict::Unknown => None,
+        };
+        NotMine { holder, route: self.routing().route(id, self.config.routing) }
+    }
+
+    /// Encodes a response to `to`.
+    pub(crate) fn encode(&self, to: Incarnation, response: &Response, body: Bytes) -> Frame {
+        let header =
+            Header { ring_tag: self.parameters.tag(), from: self.me.incarnation, to, remaining_ms: 0 };
+        wire::encode_response(header, response, body)
+    }
+
+    /// Whether this host is leaving the ring.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Leaving)
+    }
+}
+
+/// The action that travelled without its value.
+fn action(head: ActionHead, value: Bytes) -> Action {
+    match head {
+        ActionHead::Set(expiry) => Action::Set { value, expiry },
+        ActionHead::Remove => Action::Remove,
+        ActionHead::Add(by) => Action::Add(by),
+        ActionHead::Append => Action::Append(value),
+        ActionHead::Expire(expiry) => Action::Expire(expiry),
+    }
+}
