@@ -55,8 +55,12 @@ async fn serve(
 ) {
     let max = context.config.max_frame_bytes;
     let mut unanswered = FuturesUnordered::new();
+    // `FuturesUnordered` wakes itself once more whenever it has polled everything it holds, which would be at
+    // each request of a quiet host. This one is polled once and never again.
+    let (_never_tx, never_rx) = oneshot::channel();
+    unanswered.push(answered(Caller { peer: Bytes::new(), correlation: 0, lane: Lane::Control }, never_rx));
     loop {
-        let may_read = unanswered.len() < context.config.max_unanswered;
+        let may_read = unanswered.len() <= context.config.max_unanswered;
         tokio::select! {
             Some((caller, reply)) = unanswered.next() => {
                 if let Some(frame) = reply {

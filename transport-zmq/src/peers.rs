@@ -9,8 +9,8 @@ use chord::transport::{Endpoint, Lane};
 use crate::link::Link;
 
 pub(crate) struct Peers {
-    /// Guards the table, by `HOST:PORT`. Never held across an await.
-    table: Mutex<HashMap<Box<str>, Arc<Peer>>>,
+    /// Guards the table. Never held across an await.
+    table: Mutex<HashMap<Endpoint, Arc<Peer>>>,
     max_peers: usize,
     max_in_flight: usize,
     next_ticket: AtomicU64,
@@ -42,7 +42,7 @@ impl Peers {
     pub(crate) fn slot(&self, endpoint: &Endpoint) -> Option<Slot> {
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let mut table = self.table.lock().expect("no holder panics");
-        let peer = match table.get(endpoint.address()) {
+        let peer = match table.get(endpoint) {
             Some(peer) => peer.clone(),
             None => {
                 if table.len() >= self.max_peers {
@@ -54,7 +54,7 @@ impl Peers {
                     express: Link::new(endpoint.clone()),
                     bulk: Link::new(endpoint.clone()),
                 });
-                table.insert(endpoint.address().into(), peer.clone());
+                table.insert(endpoint.clone(), peer.clone());
                 peer
             }
         };
@@ -69,16 +69,16 @@ impl Peers {
 }
 
 /// Makes room by dropping the peer that was used least recently, of those with nothing under way.
-fn forget_idlest(table: &mut HashMap<Box<str>, Arc<Peer>>) -> Option<()> {
+fn forget_idlest(table: &mut HashMap<Endpoint, Arc<Peer>>) -> Option<()> {
     let idle = |peer: &Peer| {
         peer.in_flight.load(Ordering::Relaxed) == 0 && !peer.express.is_dialling() && !peer.bulk.is_dialling()
     };
-    let (address, _) = table
+    let (endpoint, _) = table
         .iter()
         .filter(|(_, peer)| idle(peer))
         .min_by_key(|(_, peer)| peer.last_used.load(Ordering::Relaxed))?;
-    let address = address.clone();
-    let peer = table.remove(&address)?;
+    let endpoint = endpoint.clone();
+    let peer = table.remove(&endpoint)?;
     peer.express.retire();
     peer.bulk.retire();
     Some(())
@@ -125,7 +125,7 @@ mod tests {
         drop(peers.slot(&endpoint(1)));
         assert!(peers.slot(&endpoint(3)).is_some());
         let table = peers.table.lock().unwrap();
-        assert!(table.contains_key("127.0.0.1:1") && table.contains_key("127.0.0.1:3"));
+        assert!(table.contains_key(&endpoint(1)) && table.contains_key(&endpoint(3)));
     }
 
     #[test]
