@@ -1,0 +1,16 @@
+//! QUIC transport for chord, with mutual TLS.
+
+pub mod certs;
+mod config;
+mod dial;
+mod frame;
+mod large;
+mod link;
+mod pool;
+mod serve;
+mod tasks;
+mod tls;
+mod transport;
+
+pub use config::{QuicConfig, QuicError};
+pub use transport::QuicTransport;

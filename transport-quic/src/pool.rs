@@ -1,0 +1,133 @@
+//! The peers that this host calls: their connections, and what is in flight to them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chord::transport::Endpoint;
+use tokio::sync::watch;
+
+use crate::dial::{Dialler, dial};
+use crate::link::Link;
+use crate::tasks::Tasks;
+
+/// Peers by endpoint, a bounded number.
+pub(crate) struct Pool {
+    max_peers: usize,
+    max_in_flight: usize,
+    clock: AtomicU64,
+    /// Never held across an await.
+    peers: Mutex<HashMap<Endpoint, Arc<Peer>>>,
+}
+
+/// One peer.
+pub(crate) struct Peer {
+    endpoint: Endpoint,
+    in_flight: AtomicUsize,
+    /// The pool's clock when the last call began.
+    used: AtomicU64,
+    /// Never held across an await.
+    state: Mutex<State>,
+}
+
+enum State {
+    Down,
+    Dialling(watch::Receiver<Option<Dialled>>),
+    Up(Arc<Link>),
+}
+
+type Dialled = Result<Arc<Link>, Arc<str>>;
+
+/// A call's place among those in flight to a peer, given back when dropped.
+pub(crate) struct Slot(Arc<Peer>);
+
+impl Pool {
+    pub(crate) fn new(max_peers: usize, max_in_flight: usize) -> Pool {
+        Pool { max_peers, max_in_flight, clock: AtomicU64::new(0), peers: Mutex::default() }
+    }
+
+    /// A place for a call to `endpoint`; `None` when as many as allowed are in flight to it, or to as many peers.
+    /// A new peer may push out the one that has been idle longest.
+    pub(crate) fn slot(&self, endpoint: &Endpoint) -> Option<Slot> {
+        let mut peers = lock(&self.peers);
+        if !peers.contains_key(endpoint) {
+            if peers.len() >= self.max_peers {
+                let idle = peers.values().filter(|peer| peer.in_flight.load(Ordering::Relaxed) == 0);
+                let oldest = idle.min_by_key(|peer| peer.used.load(Ordering::Relaxed))?.clone();
+                peers.remove(&oldest.endpoint);
+                oldest.close();
+            }
+            peers.insert(endpoint.clone(), Arc::new(Peer::new(endpoint.clone())));
+        }
+        let peer = &peers[endpoint];
+        if peer.in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
+            return None;
+        }
+        peer.in_flight.fetch_add(1, Ordering::Relaxed);
+        peer.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Some(Slot(peer.clone()))
+    }
+}
+
+impl Slot {
+    /// The connection to the peer, dialled if there is none; whoever asks meanwhile waits for the same dial,
+    /// which goes on when the one that began it is dropped.
+    pub(crate) async fn link(&self, dialler: &Arc<Dialler>, tasks: &Arc<Tasks>) -> Dialled {
+        let mut outcome = match self.0.link_or_dial(dialler, tasks) {
+            Ok(link) => return Ok(link),
+            Err(outcome) => outcome,
+        };
+        match outcome.wait_for(Option::is_some).await {
+            Ok(dialled) => dialled.clone().expect("waited for"),
+            Err(_) => Err("the dial was abandoned".into()),
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Peer {
+    fn new(endpoint: Endpoint) -> Peer {
+        let (in_flight, used) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Peer { endpoint, in_flight, used, state: Mutex::new(State::Down) }
+    }
+
+    fn link_or_dial(
+        self: &Arc<Peer>,
+        dialler: &Arc<Dialler>,
+        tasks: &Arc<Tasks>,
+    ) -> Result<Arc<Link>, watch::Receiver<Option<Dialled>>> {
+        let mut state = lock(&self.state);
+        match &*state {
+            State::Up(link) if !link.is_lost() => return Ok(link.clone()),
+            State::Dialling(outcome) if outcome.has_changed().is_ok() => return Err(outcome.clone()),
+            _ => {}
+        }
+        let (outcome_tx, outcome) = watch::channel(None);
+        *state = State::Dialling(outcome.clone());
+        let (peer, dialler, set) = (self.clone(), dialler.clone(), tasks.clone());
+        tasks.spawn(async move {
+            let dialled = dial(&dialler, &peer.endpoint, &set).await.map_err(Arc::from);
+            *lock(&peer.state) = match &dialled {
+                Ok(link) => State::Up(link.clone()),
+                Err(_) => State::Down,
+            };
+            outcome_tx.send_replace(Some(dialled));
+        });
+        Err(outcome)
+    }
+
+    fn close(&self) {
+        if let State::Up(link) = &*lock(&self.state) {
+            link.close();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
