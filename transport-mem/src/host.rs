@@ -97,9 +97,9 @@ pub(crate) struct Host {
     rooms: [Semaphore; 3],
     /// Never held across an `.await`, nor while another lock is taken.
     inner: Mutex<Inner>,
-    /// A frame was queued.
+    /// A frame was queued, or the condition changed: what `accept` waits for.
     arrived: Notify,
-    /// The condition changed.
+    /// The condition changed: what calls wait for.
     changed: Notify,
 }
 
@@ -143,6 +143,7 @@ impl Host {
             self.rooms.iter().for_each(Semaphore::close);
         }
         self.changed.notify_waiters();
+        self.arrived.notify_waiters();
         true
     }
 
@@ -222,7 +223,7 @@ impl Host {
     /// The next frame, the most urgent lane first; `None` once the host has ended.
     pub(crate) async fn accept(&self) -> Option<Incoming> {
         loop {
-            let changed = self.changed.notified();
+            let arrived = self.arrived.notified();
             {
                 let mut inner = self.lock();
                 if inner.condition.has_ended() {
@@ -235,11 +236,7 @@ impl Host {
                     return Some(incoming);
                 }
             }
-            tokio::select! {
-                biased;
-                () = changed => {}
-                () = self.arrived.notified() => {}
-            }
+            arrived.await;
         }
     }
 

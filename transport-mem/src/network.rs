@@ -119,12 +119,17 @@ impl Network {
             _ => return Err(ListenError::NotMem(endpoint.clone())),
         };
         let mut state = self.shared.lock();
-        if let Some(Slot::Listens(_)) = state.hosts.get(endpoint.address()) {
-            return Err(ListenError::InUse(endpoint.clone()));
+        match state.at(endpoint) {
+            Some((taken, Slot::Listens(_))) => return Err(ListenError::InUse(taken.clone())),
+            Some((silent, Slot::PoweredOff)) => {
+                let silent = silent.clone();
+                state.hosts.remove(&silent);
+            }
+            None => {}
         }
         let counters = Arc::clone(state.counters.entry(Arc::clone(&name)).or_default());
         let host = Arc::new(Host::new(endpoint.clone(), name, self.shared.options, counters));
-        state.hosts.insert(endpoint.address().to_owned(), Slot::Listens(Arc::clone(&host)));
+        state.hosts.insert(endpoint.clone(), Slot::Listens(Arc::clone(&host)));
         drop(state);
         Ok(MemTransport::new(Arc::clone(&self.shared), host))
     }
@@ -199,7 +204,7 @@ impl Network {
     /// were delivered; nobody hears the reply.
     pub fn inject(&self, to: &Endpoint, wire: &[u8]) -> bool {
         let state = self.shared.lock();
-        let Some(Slot::Listens(host)) = state.hosts.get(to.address()) else { return false };
+        let Some((_, Slot::Listens(host))) = state.at(to) else { return false };
         let host = Arc::clone(host);
         drop(state);
         let frame = frame::decode(Bytes::copy_from_slice(wire), self.shared.options.max_frame_bytes);
@@ -264,8 +269,8 @@ pub(crate) struct State {
     /// The group of each host that a partition names; the others are in group 0.
     sides: BTreeMap<String, usize>,
     isolated: BTreeSet<String>,
-    /// Hosts by address. One that has ended, other than by losing its power, is not in it.
-    hosts: BTreeMap<String, Slot>,
+    /// Hosts by endpoint, no two at one address. One that has ended, other than by losing its power, is not in it.
+    hosts: BTreeMap<Endpoint, Slot>,
     counters: BTreeMap<PeerName, Arc<Counters>>,
     trace: Option<Trace>,
     pub(crate) delayed: Queue,
@@ -282,7 +287,7 @@ pub(crate) enum Route {
     /// Nobody, which the caller learns after a round trip.
     Refused {
         after: Duration,
-        reason: String,
+        reason: &'static str,
     },
     /// Nothing will ever be heard from there.
     Silence,
@@ -305,11 +310,12 @@ impl Shared {
     /// Ends `host`; whether it had not ended before.
     pub(crate) fn end(&self, host: &Arc<Host>, how: Condition) -> bool {
         let mut state = self.lock();
-        let address = host.endpoint.address();
-        if matches!(state.hosts.get(address), Some(Slot::Listens(listens)) if Arc::ptr_eq(listens, host)) {
-            state.hosts.remove(address);
+        if matches!(state.hosts.get(&host.endpoint), Some(Slot::Listens(listens)) if Arc::ptr_eq(listens, host))
+        {
             if how == Condition::PoweredOff {
-                state.hosts.insert(address.to_owned(), Slot::PoweredOff);
+                state.hosts.insert(host.endpoint.clone(), Slot::PoweredOff);
+            } else {
+                state.hosts.remove(&host.endpoint);
             }
         }
         drop(state);
@@ -319,12 +325,13 @@ impl Shared {
     /// Finds who listens at `to`; `wire`, the frame that `from` wants to send there, is for the record.
     pub(crate) fn route(&self, from: &Host, to: &Endpoint, wire: &Bytes) -> Route {
         let mut state = self.lock();
-        let silent = match state.hosts.get(to.address()) {
-            Some(Slot::Listens(host)) if to.name().is_none_or(|name| *name == *host.name) => {
+        let (silent, reason) = match state.at(to) {
+            Some((at, Slot::Listens(host))) if at == to || to.name().is_none() => {
                 return Route::Peer(Arc::clone(host));
             }
-            Some(Slot::PoweredOff) => true,
-            Some(Slot::Listens(_)) | None => false,
+            Some((_, Slot::PoweredOff)) => (true, ""),
+            Some((_, Slot::Listens(_))) => (false, "another host listens there"),
+            None => (false, "nobody listens there"),
         };
         let name = to.name().unwrap_or(to.host());
         let fate = match state.fate(&from.name, name) {
@@ -338,12 +345,7 @@ impl Shared {
             return Route::Silence;
         }
         let after = state.link(&from.name, name).latency + state.link(name, &from.name).latency;
-        let reason = if state.hosts.contains_key(to.address()) {
-            "another host listens there"
-        } else {
-            "nobody listens there"
-        };
-        Route::Refused { after, reason: reason.to_owned() }
+        Route::Refused { after, reason }
     }
 
     /// Sends a request for which a place is reserved. Where its reply will come, and that of its copy if it is
@@ -413,6 +415,12 @@ impl Shared {
 }
 
 impl State {
+    /// Who listens at the address of `to`, under whatever name, or did until its power was lost.
+    fn at(&self, to: &Endpoint) -> Option<(&Endpoint, &Slot)> {
+        let same_address = |at: &Endpoint| at.scheme() == to.scheme() && at.address() == to.address();
+        self.hosts.get_key_value(to).or_else(|| self.hosts.iter().find(|(at, _)| same_address(at)))
+    }
+
     fn link(&self, from: &str, to: &str) -> Link {
         if from == to {
             return Link::default();

@@ -31,7 +31,8 @@ impl MemTransport {
     /// Sends the frame and waits for the reply, as long as it takes: what is lost is waited for without end.
     async fn exchange(&self, to: &Endpoint, frame: Frame, lane: Lane) -> Result<Frame, TransportError> {
         self.host.awake().await;
-        let unreachable = |reason| TransportError::Unreachable { endpoint: to.clone(), reason };
+        let unreachable =
+            |reason: &str| TransportError::Unreachable { endpoint: to.clone(), reason: reason.to_owned() };
         let wire = frame::encode(&frame);
         let peer = match self.network.route(&self.host, to, &wire) {
             Route::Peer(peer) => peer,
@@ -42,7 +43,7 @@ impl MemTransport {
             Route::Silence => return pending().await,
         };
         if !peer.reserve(lane).await {
-            return Err(unreachable("it stopped listening".to_owned()));
+            return Err(unreachable("it stopped listening"));
         }
         let Some((first, copy)) = self.network.send_request(&self.host, &peer, lane, wire) else {
             return pending().await;
