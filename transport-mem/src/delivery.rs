@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::host::Host;
-use crate::network::Shared;
+use crate::state::Shared;
 
 /// A request on its way. Its place in the host's queue is reserved, which bounds how many there are.
 struct Delayed {

@@ -6,9 +6,9 @@
 //!
 //! All chance comes from the network's one seed and is drawn in the order in which frames are sent. On tokio's
 //! current-thread runtime with its clock paused, the same program with the same seed therefore sees the same
-//! network: [`Network::record`] and [`Network::trace`] show that it did. Delays are kept to the whole
-//! millisecond, which is what tokio's timers count in: frames arrive in the exact order of their times, each at
-//! the next millisecond.
+//! network: [`Network::record`] and [`Network::trace`] show that it did. Tokio's timers count whole milliseconds:
+//! a delay ends at the next one, but requests that arrive in the same one still do so in the order of their
+//! times.
 //!
 //! ```
 //! # async fn example() {
@@ -29,6 +29,7 @@ mod frame;
 mod host;
 mod link;
 mod network;
+mod state;
 mod trace;
 mod transport;
 

@@ -1,21 +1,16 @@
-//! The network: its hosts, its links, its faults.
+//! The handle to a network: hosts are started, links set and faults made here.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use chord::transport::{Endpoint, Frame, Incoming, InvalidEndpoint, Lane, PeerName};
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use chord::transport::{Endpoint, Incoming, InvalidEndpoint, Lane, PeerName};
+use tokio::sync::Notify;
 
-use crate::delivery::Queue;
 use crate::frame;
-use crate::host::{Condition, Counters, Host, Traffic};
+use crate::host::{Condition, Host, Traffic};
 use crate::link::Link;
-use crate::trace::{Fate, Kind, Record, Trace};
+use crate::state::{Shared, Slot, State};
+use crate::trace::{Record, Trace};
 use crate::transport::MemTransport;
 
 /// The bounds of every host of a network.
@@ -74,18 +69,7 @@ impl Network {
     pub fn with_options(seed: u64, options: Options) -> Network {
         assert!(options.max_in_flight > 0 && options.max_waiting > 0, "the bounds are at least 1");
         assert!(u32::try_from(options.max_frame_bytes).is_ok(), "the frame limit is at most u32::MAX");
-        let state = State {
-            rng: SmallRng::seed_from_u64(seed),
-            default_link: Link::default(),
-            links: BTreeMap::new(),
-            sides: BTreeMap::new(),
-            isolated: BTreeSet::new(),
-            hosts: BTreeMap::new(),
-            counters: BTreeMap::new(),
-            trace: None,
-            delayed: Queue::default(),
-        };
-        let shared = Shared { options, state: Mutex::new(state), rescheduled: Notify::new() };
+        let shared = Shared { options, state: Mutex::new(State::new(seed)), rescheduled: Notify::new() };
         Network { shared: Arc::new(shared) }
     }
 
@@ -249,206 +233,5 @@ impl Network {
 
     fn end_by_name(&self, name: &str, how: Condition) -> bool {
         self.by_name(name).is_some_and(|host| self.shared.end(&host, how))
-    }
-}
-
-/// What a network's handles, hosts and delivery task share.
-pub(crate) struct Shared {
-    options: Options,
-    /// Everything that decides what becomes of a frame. Never held across an `.await`.
-    state: Mutex<State>,
-    /// The first request on its way is another one.
-    pub(crate) rescheduled: Notify,
-}
-
-pub(crate) struct State {
-    rng: SmallRng,
-    default_link: Link,
-    /// Links of their own, by the name of the sender, then of the receiver.
-    links: BTreeMap<String, BTreeMap<String, Link>>,
-    /// The group of each host that a partition names; the others are in group 0.
-    sides: BTreeMap<String, usize>,
-    isolated: BTreeSet<String>,
-    /// Hosts by endpoint, no two at one address. One that has ended, other than by losing its power, is not in it.
-    hosts: BTreeMap<Endpoint, Slot>,
-    counters: BTreeMap<PeerName, Arc<Counters>>,
-    trace: Option<Trace>,
-    pub(crate) delayed: Queue,
-}
-
-enum Slot {
-    Listens(Arc<Host>),
-    PoweredOff,
-}
-
-/// Who answers at an endpoint.
-pub(crate) enum Route {
-    Peer(Arc<Host>),
-    /// Nobody, which the caller learns after a round trip.
-    Refused {
-        after: Duration,
-        reason: &'static str,
-    },
-    /// Nothing will ever be heard from there.
-    Silence,
-}
-
-/// What becomes of a reply.
-pub(crate) enum Reply {
-    Arrives(Frame),
-    ArrivesAt(Instant, Frame),
-    Silence,
-}
-
-type ReplyReceiver = oneshot::Receiver<Frame>;
-
-impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the lock")
-    }
-
-    /// Ends `host`; whether it had not ended before.
-    pub(crate) fn end(&self, host: &Arc<Host>, how: Condition) -> bool {
-        let mut state = self.lock();
-        if matches!(state.hosts.get(&host.endpoint), Some(Slot::Listens(listens)) if Arc::ptr_eq(listens, host))
-        {
-            if how == Condition::PoweredOff {
-                state.hosts.insert(host.endpoint.clone(), Slot::PoweredOff);
-            } else {
-                state.hosts.remove(&host.endpoint);
-            }
-        }
-        drop(state);
-        host.change(how)
-    }
-
-    /// Finds who listens at `to`; `wire`, the frame that `from` wants to send there, is for the record.
-    pub(crate) fn route(&self, from: &Host, to: &Endpoint, wire: &Bytes) -> Route {
-        let mut state = self.lock();
-        let (silent, reason) = match state.at(to) {
-            Some((at, Slot::Listens(host))) if at == to || to.name().is_none() => {
-                return Route::Peer(Arc::clone(host));
-            }
-            Some((_, Slot::PoweredOff)) => (true, ""),
-            Some((_, Slot::Listens(_))) => (false, "another host listens there"),
-            None => (false, "nobody listens there"),
-        };
-        let name = to.name().unwrap_or(to.host());
-        let fate = match state.fate(&from.name, name) {
-            Fate::Arrives(_) if silent => Fate::Lost,
-            Fate::Arrives(_) => Fate::Refused,
-            fate => fate,
-        };
-        from.counters.request_sent(frame::len(wire));
-        state.note(&from.name, name, Kind::Request, wire, fate);
-        if fate != Fate::Refused {
-            return Route::Silence;
-        }
-        let after = state.link(&from.name, name).latency + state.link(name, &from.name).latency;
-        Route::Refused { after, reason }
-    }
-
-    /// Sends a request for which a place is reserved. Where its reply will come, and that of its copy if it is
-    /// duplicated; `None` if it is lost.
-    pub(crate) fn send_request(
-        self: &Arc<Self>,
-        from: &Host,
-        to: &Arc<Host>,
-        lane: Lane,
-        wire: Bytes,
-    ) -> Option<(ReplyReceiver, Option<ReplyReceiver>)> {
-        let mut state = self.lock();
-        let mut fate = state.fate(&from.name, &to.name);
-        if let Fate::Arrives(delay) = fate {
-            let link = state.link(&from.name, &to.name);
-            if link.duplicates(&mut state.rng) && to.try_reserve(lane) {
-                fate = Fate::ArrivesTwice(delay, link.delay(&mut state.rng));
-            }
-        }
-        from.counters.request_sent(frame::len(&wire));
-        state.note(&from.name, &to.name, Kind::Request, &wire, fate);
-        drop(state);
-        let arrive = |delay: Duration| {
-            let (incoming, reply_rx) = Incoming::new(self.parse(wire.clone()), Some(Arc::clone(&from.name)));
-            if delay.is_zero() {
-                to.push(lane, incoming);
-            } else {
-                self.schedule(Instant::now() + delay, to, lane, incoming);
-            }
-            reply_rx
-        };
-        match fate {
-            Fate::Arrives(delay) => Some((arrive(delay), None)),
-            Fate::ArrivesTwice(delay, copy) => Some((arrive(delay), Some(arrive(copy)))),
-            Fate::Lost | Fate::Cut | Fate::Refused => {
-                to.release(lane);
-                None
-            }
-        }
-    }
-
-    /// Sends a reply, which is within the limit.
-    pub(crate) fn send_reply(&self, from: &Host, to: &Host, frame: &Frame) -> Reply {
-        let wire = frame::encode(frame);
-        let mut state = self.lock();
-        let fate = state.fate(&from.name, &to.name);
-        from.counters.reply_sent(frame.len());
-        state.note(&from.name, &to.name, Kind::Reply, &wire, fate);
-        drop(state);
-        match fate {
-            Fate::Arrives(delay) if delay.is_zero() => Reply::Arrives(self.parse(wire)),
-            Fate::Arrives(delay) => Reply::ArrivesAt(Instant::now() + delay, self.parse(wire)),
-            _ => Reply::Silence,
-        }
-    }
-
-    /// How long news of a host's end take from `from` to `to`; `None` if they do not arrive.
-    pub(crate) fn latency(&self, from: &Host, to: &Host) -> Option<Duration> {
-        let state = self.lock();
-        let cut = state.is_cut(&from.name, &to.name);
-        (!cut).then(|| state.link(&from.name, &to.name).latency)
-    }
-
-    fn parse(&self, wire: Bytes) -> Frame {
-        frame::decode(wire, self.options.max_frame_bytes).expect("the sender encoded it within the limit")
-    }
-}
-
-impl State {
-    /// Who listens at the address of `to`, under whatever name, or did until its power was lost.
-    fn at(&self, to: &Endpoint) -> Option<(&Endpoint, &Slot)> {
-        let same_address = |at: &Endpoint| at.scheme() == to.scheme() && at.address() == to.address();
-        self.hosts.get_key_value(to).or_else(|| self.hosts.iter().find(|(at, _)| same_address(at)))
-    }
-
-    fn link(&self, from: &str, to: &str) -> Link {
-        if from == to {
-            return Link::default();
-        }
-        let own = self.links.get(from).and_then(|links| links.get(to));
-        own.copied().unwrap_or(self.default_link)
-    }
-
-    fn is_cut(&self, from: &str, to: &str) -> bool {
-        let isolated = self.isolated.contains(from) || self.isolated.contains(to);
-        from != to && (isolated || self.sides.get(from) != self.sides.get(to))
-    }
-
-    /// Draws what becomes of the next frame, leaving duplication aside.
-    fn fate(&mut self, from: &str, to: &str) -> Fate {
-        let link = self.link(from, to);
-        if self.is_cut(from, to) {
-            Fate::Cut
-        } else if link.loses(&mut self.rng) {
-            Fate::Lost
-        } else {
-            Fate::Arrives(link.delay(&mut self.rng))
-        }
-    }
-
-    fn note(&mut self, from: &PeerName, to: &str, kind: Kind, wire: &Bytes, fate: Fate) {
-        if let Some(trace) = &mut self.trace {
-            trace.add(from, to, kind, wire, fate);
-        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::frame;
 use crate::host::{Condition, Host};
-use crate::network::{Reply, Route, Shared};
+use crate::state::{Reply, Route, Shared};
 
 /// One host's access to a [`Network`](crate::Network), from [`Network::listen`](crate::Network::listen) to its
 /// end. Dropping it without closing it is the host's crash.

@@ -317,6 +317,38 @@ async fn what_waits_for_a_host_is_bounded_and_the_next_caller_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lost_and_duplicated_frames_keep_no_place_in_the_queue() {
+    let network = Network::with_options(1, Options { max_waiting: 2, ..Options::default() });
+    let (alice, bob) = (network.listen("alice"), Arc::new(network.listen("bob")));
+    echo(&bob);
+    network.set_default_link(Link { loss: 1.0, ..Link::default() });
+    for _ in 0..3 {
+        assert!(is_timeout(&call(&alice, "bob").await));
+    }
+    network.set_default_link(Link { duplication: 1.0, ..Link::default() });
+    for _ in 0..3 {
+        assert!(call(&alice, "bob").await.is_ok());
+    }
+    assert_eq!(network.traffic("bob").requests_received, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_arrive_in_the_order_of_their_times() {
+    let (network, alice, bob) = network(1);
+    for (number, latency) in [(0, 30), (1, 10), (2, 20), (3, 10)] {
+        network.set_link("alice", "bob", Link::with_latency(millis(latency)));
+        let alice = Arc::clone(&alice);
+        tokio::spawn(async move { call_with(&alice, "bob", number).await });
+        settle().await;
+    }
+    let begun = Instant::now();
+    for (number, latency) in [(1, 10), (3, 10), (2, 20), (0, 30)] {
+        assert_eq!(bob.accept().await.unwrap().frame.head[0], number);
+        assert_eq!(begun.elapsed(), millis(latency));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_call_that_was_sent_still_arrives() {
     let (network, alice, bob) = network(1);
     network.set_default_link(Link::with_latency(millis(10)));
