@@ -75,7 +75,8 @@ impl Ring {
     /// Join: `me` between `predecessor`, found by a lookup of its own id, and the head of `list`, which is the
     /// successor list that `predecessor` answered (empty when it is alone).
     ///
-    /// `None` when `me` does not lie there: the ring has changed since the lookup, which must be repeated.
+    /// `None` when `me` does not lie there: the ring has changed since the lookup. Then
+    /// [`Ring::nearer_predecessor`] may know whom to ask instead; if not, the lookup must be repeated.
     /// Source: Zave's Join.
     pub fn joined(
         space: IdSpace,
@@ -92,6 +93,12 @@ impl Ring {
         ring.adopt(head, list.get(1..).unwrap_or_default());
         ring.predecessor = Some(predecessor);
         Some(ring)
+    }
+
+    /// Whom a joiner at `id` asks instead, when `list`, which `predecessor` answered, shows that others have come
+    /// between them: the last of the list before `id`.
+    pub fn nearer_predecessor(id: &Id, predecessor: &Peer, list: &[Peer]) -> Option<Peer> {
+        list.iter().take_while(|peer| peer.id.in_open(&predecessor.id, id)).last().cloned()
     }
 
     /// A node in a given state, for tests, simulations and explorers. Successors and fingers are cut to what the
@@ -197,23 +204,21 @@ impl Ring {
             return Step::Rest;
         }
         self.adopt(asked, &reply.successors);
-        match &reply.predecessor {
-            Some(candidate) if candidate.id.in_open(&self.me.id, &asked.id) => {
-                Step::AskCandidate(candidate.clone())
-            }
-            _ => Step::Notify(asked.clone()),
-        }
+        self.look_closer(asked, reply)
     }
 
-    /// The candidate answered `reply`, or nothing because it is dead: only a live one becomes the successor.
+    /// The candidate answered `reply`, or nothing because it is dead: only a live one becomes the successor. Then
+    /// its predecessor may be the next candidate.
     ///
-    /// Source: Zave's StabilizeFromPredecessor. (The published protocol adopts it unasked.)
+    /// Source: Zave's StabilizeFromPredecessor. (The published protocol adopts the candidate unasked.)
     pub fn stabilize_from_predecessor(&mut self, candidate: &Peer, reply: Option<&Neighbours>) -> Step {
-        let closer = candidate.id.in_open(&self.me.id, &self.successor().id);
-        if let Some(reply) = reply.filter(|_| closer) {
-            self.adopt(candidate, &reply.successors);
+        match reply {
+            Some(reply) if candidate.id.in_open(&self.me.id, &self.successor().id) => {
+                self.adopt(candidate, &reply.successors);
+                self.look_closer(candidate, reply)
+            }
+            _ => self.successors.first().cloned().map_or(Step::Rest, Step::Notify),
         }
-        self.successors.first().cloned().map_or(Step::Rest, Step::Notify)
     }
 
     /// `notifier` believes to be the predecessor.
@@ -351,6 +356,16 @@ impl Ring {
         match (self.successors(), &self.predecessor) {
             ([], predecessor) => predecessor.as_slice(),
             (list, _) => list,
+        }
+    }
+
+    /// The successor's predecessor is a candidate if it lies in between; if not, the successor is notified.
+    fn look_closer(&self, successor: &Peer, its: &Neighbours) -> Step {
+        match &its.predecessor {
+            Some(candidate) if candidate.id.in_open(&self.me.id, &successor.id) => {
+                Step::AskCandidate(candidate.clone())
+            }
+            _ => Step::Notify(successor.clone()),
         }
     }
 
