@@ -4,6 +4,8 @@ pub mod certs;
 mod config;
 mod dial;
 mod frame;
+#[cfg(test)]
+mod hostile;
 mod large;
 mod link;
 mod pool;

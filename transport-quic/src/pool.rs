@@ -67,6 +67,13 @@ impl Pool {
         peer.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Some(Slot(peer.clone()))
     }
+
+    /// Lets go of every connection, and so of the socket beneath them.
+    pub(crate) fn clear(&self) {
+        for (_, peer) in lock(&self.peers).drain() {
+            *lock(&peer.state) = State::Down;
+        }
+    }
 }
 
 impl Slot {

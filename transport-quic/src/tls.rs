@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use ring::rand::{SecureRandom, SystemRandom};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
@@ -87,7 +88,9 @@ pub(crate) fn settings(config: &QuicConfig) -> Result<Settings, CertError> {
     dialled.keep_alive_interval(Some(config.keep_alive));
     client.transport_config(Arc::new(dialled));
 
-    Ok(Settings { endpoint: EndpointConfig::new(reset_key(certificates)?), server, client })
+    let mut endpoint = EndpointConfig::new(reset_key(certificates)?);
+    endpoint.cid_generator(|| Box::new(RandomIds(SystemRandom::new())));
+    Ok(Settings { endpoint, server, client })
 }
 
 fn transport(config: &QuicConfig) -> TransportConfig {
@@ -134,9 +137,32 @@ fn check_own_certificate(
 
 /// The key of the tokens by which this host disowns connections that it does not know. It is the same after a
 /// restart, so peers learn at the first packet that their connection to the process before is gone, and need
-/// not wait for the idle timeout. Source: RFC 9000, section 10.3.2.
+/// not wait for the idle timeout. The connection's id must not be rejected before: see [`RandomIds`]. Source: RFC 9000, section 10.3.2.
 fn reset_key(certificates: &Certificates) -> Result<Arc<ring::hmac::Key>, CertError> {
     let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, certificates.key()?.secret_der());
     let derived = ring::hmac::sign(&secret, b"chord quic stateless reset");
     Ok(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, derived.as_ref())))
+}
+
+/// Connection ids without a mark of the process that drew them. Quinn's own carry one, and what does not carry the
+/// mark of the running process it drops unanswered: a peer that talks to the process before would never learn of
+/// the restart.
+struct RandomIds(SystemRandom);
+
+const ID_BYTES: usize = 8;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; ID_BYTES];
+        self.0.fill(&mut id).expect("the system has randomness: the TLS keys were made with it");
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }

@@ -132,6 +132,7 @@ impl QuicTransport {
             dialler.endpoint.close(CLOSED, b"closed");
         }
         self.tasks.abort();
+        self.pool.clear();
     }
 }
 
