@@ -62,7 +62,8 @@ impl<T: Transport> Node<T> {
             if Instant::now() >= deadline {
                 return Err(Error::TryAgain { reason: "the hand-over has not finished in time".into() });
             }
-            for piece in self.groups().idle() {
+            let idle = self.groups().idle();
+            for piece in idle {
                 let heirs = self.heirs(&piece);
                 if let Some(heir) = heirs.get(attempt % heirs.len().max(1)) {
                     self.start_hand_off(piece, heir.clone(), true);
