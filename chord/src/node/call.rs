@@ -27,7 +27,7 @@ pub(crate) enum CallError {
     NotExecuted(String),
     /// It may have been executed.
     NoReply(String),
-    /// Certainly not executed, by a host that lives: it is overloaded or closing.
+    /// Certainly not executed, by a host that lives: it is overloaded.
     Busy(String),
     /// The frame exceeds the transport's limit.
     TooLarge { len: usize, max: usize },
@@ -135,6 +135,11 @@ impl<T: Transport> Node<T> {
                 self.host_failed(to.incarnation);
                 Err(CallError::NotExecuted(format!("{} was replaced", to.name)))
             }
+            Ok((Response::Refused(reason), _)) => {
+                tracing::info!(host = %to.name, reason, "refuses this host: no peer of this ring");
+                self.host_failed(to.incarnation);
+                Err(CallError::NotExecuted(format!("{} refused: {reason}", to.name)))
+            }
             Ok(reply) => {
                 self.times().answered(to.incarnation, sent.elapsed());
                 refusals(reply, to)
@@ -187,8 +192,6 @@ pub(crate) async fn exchange(
 fn refusals(reply: (Response, Bytes), to: &Host) -> Result<(Response, Bytes), CallError> {
     match reply.0 {
         Response::Overloaded => Err(CallError::Busy(format!("{} is overloaded", to.name))),
-        Response::Closing => Err(CallError::Busy(format!("{} is closing", to.name))),
-        Response::Refused(reason) => Err(CallError::NotExecuted(format!("{} refused: {reason}", to.name))),
         Response::Malformed(reason) => {
             Err(CallError::NotExecuted(format!("{} did not understand: {reason}", to.name)))
         }

@@ -155,11 +155,14 @@ impl<T: Transport> Node<T> {
             tokio::time::sleep(self.jittered(pause)).await;
             pause = (2 * pause).min(MAX_RETRY_PAUSE);
         }
+        // An offer of the same interval back to this host waits, so that dropping does not touch what it brings.
+        let gate = self.learning.write().await;
         let clear = self.change_groups(|groups| groups.in_force(job.transfer));
         self.dirty().remove(&job.transfer);
         if let Err(error) = self.storage.apply(Batch { clear, ..Batch::default() }).await {
             tracing::warn!(%error, "entries that were handed over could not be dropped");
         }
+        drop(gate);
         // Whoever waits for the hand-off, waits for the entries to be gone too.
         self.groups_changed.notify_waiters();
     }

@@ -25,10 +25,13 @@ use crate::protocol::peer::{Host, HostName, Incarnation, Peer};
 use crate::protocol::routing::{Answer, Ask, Route, RoutingMode};
 use crate::transport::{Lane, Transport};
 
-/// Rounds in which every host that could hold the record denied it, before the key counts as unavailable.
+/// Rounds in which every host that could hold the record denied it, before the key counts as unavailable: these,
+/// and half the operation's deadline, since records lag behind the ring while many hosts join.
 const MAX_DENIALS: u32 = 4;
 /// The pause after the first round without an answer; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// A value larger than this is sent only to a host that has said it answers for the key.
 const SMALL_VALUE_BYTES: usize = 64 << 10;
 
@@ -82,18 +85,23 @@ impl<T: Transport> Node<T> {
             return Err(Error::Overloaded { what: "operations in flight on this node" });
         };
         Metrics::add(&self.metrics.operations, 1);
-        let deadline = Instant::now() + self.config.operation_deadline;
+        let started = Instant::now();
+        let deadline = started + self.config.operation_deadline;
         let mut search = Search::default();
         let mut pause = FIRST_PAUSE;
         loop {
             match self.round(id, &operation, &mut search, deadline).await? {
                 Some(done) => return Ok((done, search.hops)),
                 None if Instant::now() + pause >= deadline => return Err(search.into_error(&operation)),
-                None if search.denials >= MAX_DENIALS => return Err(search.into_error(&operation)),
+                None if search.denials >= MAX_DENIALS
+                    && started.elapsed() >= self.config.operation_deadline / 2 =>
+                {
+                    return Err(search.into_error(&operation));
+                }
                 None => {}
             }
             tokio::time::sleep(self.jittered(pause)).await;
-            pause *= 2;
+            pause = (2 * pause).min(MAX_PAUSE);
         }
     }
 

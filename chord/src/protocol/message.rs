@@ -324,8 +324,6 @@ pub enum Response {
     Refused(String),
     /// The message was not understood; nothing was done.
     Malformed(String),
-    /// The host is closing.
-    Closing,
 }
 
 impl Request {
