@@ -6,7 +6,7 @@ use std::time::Duration;
 use chord::transport::{CallOptions, Endpoint, Frame, Incoming, Lane, Transport, TransportError};
 use chord_transport_mem::{Link, ListenError, MemTransport, Network, Options, Traffic};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -31,6 +31,10 @@ async fn call_with(from: &MemTransport, to: &str, number: u8) -> Outcome {
     let options = CallOptions { deadline: Instant::now() + DEADLINE, lane: Lane::Request };
     let frame = Frame::new(vec![number], &b"body"[..]);
     from.call(&Network::endpoint(to).expect("a valid name"), frame, options).await
+}
+
+async fn accept(host: &MemTransport) -> Option<Incoming> {
+    timeout(2 * DEADLINE, host.accept()).await.expect("accept gives a frame or ends")
 }
 
 fn start(from: &Arc<MemTransport>, to: &'static str) -> JoinHandle<Outcome> {
@@ -132,8 +136,8 @@ async fn a_duplicated_request_arrives_twice_and_its_first_reply_counts() {
     let (network, alice, bob) = network(1);
     network.set_link("alice", "bob", Link { duplication: 1.0, latency: millis(5), ..Link::default() });
     let outcome = start(&alice, "bob");
-    let first = bob.accept().await.unwrap();
-    let second = bob.accept().await.unwrap();
+    let first = accept(&bob).await.unwrap();
+    let second = accept(&bob).await.unwrap();
     assert_eq!(first.frame, second.frame);
     second.reply(Frame::new("second", ""));
     first.reply(Frame::new("first", ""));
@@ -154,7 +158,7 @@ async fn reordering_lets_frames_overtake_each_other_and_loses_none() {
     }
     let mut arrived = Vec::new();
     for _ in 0..64 {
-        arrived.push(bob.accept().await.unwrap().frame.head[0]);
+        arrived.push(accept(&bob).await.unwrap().frame.head[0]);
     }
     let mut sorted = arrived.clone();
     sorted.sort_unstable();
@@ -203,7 +207,7 @@ async fn a_crash_resets_calls_refuses_later_ones_and_silences_the_host() {
     let (network, alice, bob) = network(1);
     network.set_default_link(Link::with_latency(millis(10)));
     let waiting = start(&alice, "bob");
-    let incoming = bob.accept().await.unwrap();
+    let incoming = accept(&bob).await.unwrap();
     let own = start(&bob, "alice");
     settle().await;
     let begun = Instant::now();
@@ -213,7 +217,7 @@ async fn a_crash_resets_calls_refuses_later_ones_and_silences_the_host() {
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert!(is_timeout(&waiting.await.unwrap()), "it may have been executed");
     assert_eq!(begun.elapsed(), millis(10), "the news take the way back");
-    assert!(bob.accept().await.is_none());
+    assert!(accept(&bob).await.is_none());
     assert_eq!(call(&bob, "alice").await, Err(TransportError::Closed));
 
     let begun = Instant::now();
@@ -232,7 +236,7 @@ async fn a_crash_behind_a_partition_is_not_noticed() {
     let (network, alice, bob) = network(1);
     let begun = Instant::now();
     let waiting = start(&alice, "bob");
-    let _incoming = bob.accept().await.unwrap();
+    let _incoming = accept(&bob).await.unwrap();
     network.partition(&[&["alice"], &["bob"]]);
     network.crash("bob");
     assert!(is_timeout(&waiting.await.unwrap()));
@@ -244,7 +248,7 @@ async fn a_host_without_power_lets_callers_wait_for_their_deadlines() {
     let (network, alice, bob) = network(1);
     let begun = Instant::now();
     let waiting = start(&alice, "bob");
-    let incoming = bob.accept().await.unwrap();
+    let incoming = accept(&bob).await.unwrap();
     assert!(network.power_off("bob"));
     incoming.reply(Frame::default());
     assert!(is_timeout(&waiting.await.unwrap()));
@@ -260,7 +264,7 @@ async fn a_host_without_power_lets_callers_wait_for_their_deadlines() {
 async fn a_frozen_host_takes_and_gives_nothing_until_it_is_thawed() {
     let (network, alice, bob) = network(1);
     let waiting = start(&alice, "bob");
-    let incoming = bob.accept().await.unwrap();
+    let incoming = accept(&bob).await.unwrap();
     assert!(network.freeze("bob"));
     answer(incoming);
     let piled: Vec<_> = (0..3).map(|_| start(&alice, "bob")).collect();
@@ -301,7 +305,7 @@ async fn what_waits_for_a_host_is_bounded_and_the_next_caller_waits() {
     let mut calls: Vec<_> = (0..3).map(|_| start(&alice, "bob")).collect();
     settle().await;
     assert_eq!(network.traffic("alice").requests_sent, 2);
-    answer(bob.accept().await.unwrap());
+    answer(accept(&bob).await.unwrap());
     settle().await;
     assert_eq!(network.traffic("alice").requests_sent, 3);
     assert!(calls.remove(0).await.unwrap().is_ok());
@@ -310,9 +314,9 @@ async fn what_waits_for_a_host_is_bounded_and_the_next_caller_waits() {
     }
     assert_eq!(network.traffic("bob").requests_received, 3);
     assert!(!network.inject(bob.endpoint(), &[0; 4]), "there is no room");
-    drop(bob.accept().await);
+    drop(accept(&bob).await);
     assert!(network.inject(bob.endpoint(), &[0; 4]), "an empty frame");
-    drop(bob.accept().await);
+    drop(accept(&bob).await);
     assert!(!network.inject(bob.endpoint(), &[0xff; 4]), "no frame");
 }
 
@@ -343,7 +347,7 @@ async fn requests_arrive_in_the_order_of_their_times() {
     }
     let begun = Instant::now();
     for (number, latency) in [(1, 10), (3, 10), (2, 20), (0, 30)] {
-        assert_eq!(bob.accept().await.unwrap().frame.head[0], number);
+        assert_eq!(accept(&bob).await.unwrap().frame.head[0], number);
         assert_eq!(begun.elapsed(), millis(latency));
     }
 }
@@ -355,7 +359,7 @@ async fn a_cancelled_call_that_was_sent_still_arrives() {
     let cancelled = start(&alice, "bob");
     settle().await;
     cancelled.abort();
-    answer(bob.accept().await.unwrap());
+    answer(accept(&bob).await.unwrap());
     assert_eq!(network.traffic("bob").requests_received, 1);
 }
 
@@ -371,7 +375,7 @@ async fn the_delivery_task_ends_when_nothing_is_on_its_way() {
         assert_eq!(tasks(), 1, "only the server is left");
     }
     bob.close().await;
-    server.await.unwrap();
+    timeout(DEADLINE, server).await.expect("accept ends with the host").unwrap();
     assert_eq!(tasks(), 0);
 }
 
@@ -401,7 +405,7 @@ async fn traffic_is_counted_by_host_and_over_restarts() {
 async fn callers_are_known_by_name_and_wrong_names_are_not_reached() {
     let (network, alice, bob) = network(1);
     let waiting = start(&alice, "bob");
-    assert_eq!(bob.accept().await.unwrap().peer().map(|name| &**name), Some("alice"));
+    assert_eq!(accept(&bob).await.unwrap().peer().map(|name| &**name), Some("alice"));
     waiting.abort();
     let wrong: Endpoint = "mem://mallory@bob:1".parse().unwrap();
     let options = CallOptions { deadline: Instant::now() + DEADLINE, lane: Lane::Control };
@@ -411,6 +415,6 @@ async fn callers_are_known_by_name_and_wrong_names_are_not_reached() {
     assert_eq!(network.listen_at(&foreign).err(), Some(ListenError::NotMem(foreign)));
     let nameless: Endpoint = "mem://bob:1".parse().unwrap();
     let call = alice.call(&nameless, Frame::default(), options);
-    let serve = async { answer(bob.accept().await.unwrap()) };
+    let serve = async { answer(accept(&bob).await.unwrap()) };
     assert_eq!(tokio::join!(call, serve).0, Ok(Frame::default()));
 }
