@@ -4,6 +4,9 @@
 //!
 //! Source: one-hop routing in the manner of Gupta, Liskov, Rodrigues (NSDI 2004) and EpiChord, learnt from replies.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 

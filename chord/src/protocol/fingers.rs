@@ -7,6 +7,9 @@
 //!
 //! Source: ToN 2003, section IV-D, table I and figure 4 (here with `power` = k - 1).
 
+#[cfg(test)]
+mod tests;
+
 use crate::protocol::id::{Id, IdSpace};
 use crate::protocol::peer::{Incarnation, Peer};
 

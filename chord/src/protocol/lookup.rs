@@ -5,6 +5,9 @@
 //!
 //! Source: ToN 2003, figure 5 (`find_successor`), iterative as in section IV-D; alternates as in section IV-E-3.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::id::Id;

@@ -6,6 +6,9 @@
 //! Source: Zave, "Reasoning about identifier spaces: how to make Chord correct" (TSE 2017, arXiv 1610.01140);
 //! Stoica et al., ToN 2003, figures 5 and 6, for `find_successor`, `closest_preceding_node` and the fingers.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::fingers::FingerTable;

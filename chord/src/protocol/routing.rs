@@ -104,6 +104,7 @@ struct Node {
     predecessor_heard: bool,
     doubt: Option<Doubt>,
     fixing: Option<Fixing>,
+    rival: Option<Peer>,
     /// Transitions left in this round: a bound on what lying peers can make of it.
     steps_left: usize,
 }
@@ -193,7 +194,8 @@ impl Routing {
         let neighbours = ring.neighbours();
         let me = ring.me().clone();
         let steps_left = self.limits.successors.max;
-        let node = Node { ring, predecessor_heard: false, doubt: None, fixing: None, steps_left };
+        let node =
+            Node { ring, predecessor_heard: false, doubt: None, fixing: None, rival: None, steps_left };
         match self.position(&me.id) {
             Ok(i) => self.nodes[i] = node,
             Err(i) => self.nodes.insert(i, node),
@@ -276,14 +278,26 @@ impl Routing {
         self.rings().filter_map(|ring| Some((ring.interval()?, ring.me().id))).collect()
     }
 
-    /// Takes up hearsay: these virtual nodes exist, somebody says. Those that cannot be are ignored.
-    pub fn learn(&mut self, peers: &[Peer]) {
+    /// Takes up hearsay: these virtual nodes exist, somebody says. Those that cannot be are ignored, except that
+    /// one with the id of an own virtual node becomes its [rival](Routing::rivals).
+    pub fn learn<'a>(&mut self, peers: impl IntoIterator<Item = &'a Peer>) {
         for peer in peers {
-            if !self.is_plausible(peer) {
-                continue;
+            if self.is_plausible(peer) {
+                self.contacts.learn(peer, |peer| is_neighbour(&self.nodes, peer));
+            } else if let Ok(i) = self.position(&peer.id)
+                && peer.host.incarnation != self.host.incarnation
+                && !self.is_lost(peer.host.incarnation)
+            {
+                self.nodes[i].rival = Some(peer.clone());
             }
-            self.contacts.learn(peer, |peer| is_neighbour(&self.nodes, peer));
         }
+    }
+
+    /// Virtual nodes of other hosts that are said to have the id of one of this host's, the last heard of for
+    /// each. One that is alive has joined at the same moment, and one of the two must step down; one that is not
+    /// is to be reported with [`Routing::fail`].
+    pub fn rivals(&self) -> impl Iterator<Item = &Peer> {
+        self.nodes.iter().filter_map(|node| node.rival.as_ref())
     }
 
     /// A host gave a sign of life: what others say about it is believed again.
@@ -302,6 +316,9 @@ impl Routing {
             return;
         }
         self.contacts.lose(incarnation);
+        for node in &mut self.nodes {
+            node.rival.take_if(|rival| rival.host.incarnation == incarnation);
+        }
         for i in 0..self.nodes.len() {
             self.change(i, |node| {
                 node.ring.fail(incarnation);
@@ -420,10 +437,11 @@ impl Routing {
     }
 
     fn notified(&mut self, i: usize, from: &Peer) {
+        self.alive(&from.host);
+        self.learn([from]);
         if !self.is_plausible(from) {
             return;
         }
-        self.contacts.alive(from.host.incarnation);
         let outcome = self.change(i, |node| node.ring.rectify(from));
         match outcome {
             Rectify::AskOld(old) if old.same_host(self.nodes[i].ring.me()) => {
@@ -442,7 +460,6 @@ impl Routing {
                 node.predecessor_heard |= node.ring.predecessor() == Some(from);
             }
         }
-        self.learn(std::slice::from_ref(from));
     }
 
     /// The nearest predecessor on another host, along own virtual nodes.
@@ -473,8 +490,7 @@ impl Routing {
     }
 
     fn learn_neighbours(&mut self, neighbours: &Neighbours) {
-        self.learn(neighbours.predecessor.as_slice());
-        self.learn(&neighbours.successors);
+        self.learn(neighbours.predecessor.iter().chain(&neighbours.successors));
     }
 
     /// What a peer said, without the peers that cannot be and beyond no list's bound.

@@ -4,6 +4,9 @@
 //! answer, time is a count of rounds, and whatever is random comes from the generator that is handed in. One seed
 //! gives one run. Ten thousand hosts are no trouble; tests, `examples/converge.rs` and experiments use it.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use rand::Rng;
@@ -116,7 +119,14 @@ impl Simulation {
             }
         }
         self.run_round(number, Round::Stabilize);
-        Ok(number)
+        let rival = self.host(number).and_then(|routing| routing.rivals().next().cloned());
+        match rival.filter(|rival| self.host(index_of(&rival.host)).is_some()) {
+            Some(rival) => {
+                self.leave(number);
+                Err(JoinError::Taken(rival))
+            }
+            None => Ok(number),
+        }
     }
 
     /// A host fails: from here on it does not answer, and nobody is told.

@@ -3,6 +3,9 @@
 //! Source: ToN 2003, section IV-E-3 (successor lists); Zave, TSE 2017, section 3. It differs from both in one way:
 //! its length is not counted in nodes but in distinct hosts, because virtual nodes of one host fail together.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::peer::{Incarnation, Peer};

@@ -280,7 +280,7 @@ impl Routing {
         answer: Option<&Answer>,
     ) -> Vec<Waiting> {
         if let Some(Answer::Route(route)) = answer {
-            self.learn(&route.peers().cloned().collect::<Vec<_>>());
+            self.learn(route.peers());
         }
         let Some(mut fixing) = self.nodes[i].fixing.take() else { return Vec::new() };
         if let Some((_, lookup)) = fixing.lookups.iter_mut().find(|(other, _)| *other == power) {
@@ -309,10 +309,8 @@ impl Routing {
                 return Some(Waiting { node, purpose: Purpose::Finger { power }, peer, ask });
             }
             Next::Done { owners, .. } => {
-                let known = owners.iter().find(|peer| self.is_plausible(peer));
-                if let Some(owner) = known {
-                    let owner = owner.clone();
-                    self.change(i, |node| node.ring.set_finger(power, &owner));
+                if let Some(owner) = owners.iter().find(|peer| self.is_plausible(peer)) {
+                    self.changed += u64::from(self.nodes[i].ring.set_finger(power, owner));
                 }
             }
             Next::Failed(_) => {}
