@@ -1,0 +1,1 @@
+//! Real processes of `chord-kv`, ended when they are dropped.
