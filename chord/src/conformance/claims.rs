@@ -297,14 +297,14 @@ pub async fn a_cancelled_accept_loses_no_frame<F: Fixture>(fixture: &F) {
 /// is harmless, and the peer goes on.
 pub async fn closing_ends_what_is_in_flight<F: Fixture>(fixture: &F) {
     let (caller, peer) = pair(fixture).await;
-    let mut calls = Vec::new();
-    for _ in 0..fixture.max_in_flight().min(32) {
-        calls.push(held(&caller, &peer, FAR * 2).await);
-    }
     let waiting = {
         let caller = Arc::clone(&caller);
         tokio::spawn(async move { caller.accept().await.is_none() })
     };
+    let mut calls = Vec::new();
+    for _ in 0..fixture.max_in_flight().min(32) {
+        calls.push(held(&caller, &peer, FAR * 2).await);
+    }
     caller.close().await;
     for (call, _incoming) in calls {
         let result = timeout(FAR, call).await.expect("a call outlived its transport");
