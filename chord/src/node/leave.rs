@@ -1,6 +1,7 @@
 //! How a node ends in order: hand over, say goodbye, stop.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,6 +15,10 @@ use crate::transport::Transport;
 
 /// How long a leaver tries to hand over before it gives up and stays.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(30);
+/// A leaver goes when nobody has asked it for so long ...
+const QUIET: Duration = Duration::from_millis(100);
+/// ... and at the latest after this.
+const MAX_LINGERING: Duration = Duration::from_secs(2);
 /// How often a leaver looks for something to hand over, when nothing has changed.
 const LEAVE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -40,6 +45,7 @@ impl<T: Transport> Node<T> {
             return Err(error);
         }
         self.say_goodbye().await;
+        self.linger().await;
         tracing::info!(name = %self.me.name, "left the ring");
         self.shut_down(Error::Closed("the node has left".into())).await;
         Ok(())
@@ -98,6 +104,22 @@ impl<T: Transport> Node<T> {
             let mut known = ring.successors().iter().chain(ring.predecessor());
             known.all(|peer| peer.host.incarnation == self.me.incarnation)
         })
+    }
+
+    /// Sends those who still come to the new owners, until nobody does: a write that is on its way when the
+    /// transport closes would end without an answer.
+    async fn linger(&self) {
+        let latest = Instant::now() + MAX_LINGERING;
+        let redirected = || self.metrics.redirected.load(Ordering::Relaxed);
+        let mut seen = redirected();
+        loop {
+            tokio::time::sleep(QUIET).await;
+            let now = redirected();
+            if now == seen || Instant::now() >= latest {
+                return;
+            }
+            seen = now;
+        }
     }
 
     /// Tells each neighbouring host which virtual nodes go, and what they point to.
