@@ -1,0 +1,179 @@
+//! `create` and `join`: a node and its client port, from start to end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chord::{Chord, Config, Error};
+use tokio::net::lookup_host;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::cli::show::print;
+use crate::cli::{CreateArgs, Exit, JoinArgs, NodeArgs, logging, read_password, transport};
+use crate::node::Node;
+use crate::server::{self, Service, Settings};
+
+/// How long a node may take to leave after a signal.
+const LEAVE_TIME: Duration = Duration::from_secs(30);
+
+/// `chord-kv create`
+pub(super) async fn create(args: CreateArgs) -> Result<(), Exit> {
+    run(&args.node, async |transport, config| Ok(Chord::create(transport, config).await?)).await
+}
+
+/// `chord-kv join`
+pub(super) async fn join(args: JoinArgs) -> Result<(), Exit> {
+    let node = &args.node;
+    run(node, async |transport, mut config| {
+        config.expect_parameters = node.ring.is_some() && node.bits.is_some() && node.hash.is_some();
+        let joined = Chord::join(transport, &args.known, config).await?;
+        if let Some(difference) = node.differs(joined.config()) {
+            joined.leave().await?;
+            return Err(Exit::Failure(format!("the ring was refused: {difference}")));
+        }
+        Ok(joined)
+    })
+    .await
+}
+
+/// Opens the client port, starts the node by `start`, and serves until the node has left.
+async fn run(
+    args: &NodeArgs,
+    start: impl AsyncFnOnce(Arc<dyn chord::transport::Transport>, Config) -> Result<Node, Exit>,
+) -> Result<(), Exit> {
+    let config = args.config()?;
+    let address = client_address(args).await?;
+    let password = args.password_file.as_ref().map(read_password).transpose()?.map(Bytes::from);
+    logging::start(args)?;
+    let mut signals = Signals::new()?;
+
+    let listener =
+        server::bind(address).map_err(|error| Exit::Failure(format!("--client {}: {error}", args.client)))?;
+    let address = listener.local_addr().unwrap_or(address);
+    let settings = Settings {
+        password,
+        max_clients: args.max_clients,
+        max_buffer_bytes: args.client_memory << 20,
+        max_value_bytes: config.max_value_bytes,
+    };
+    let service = Service::new(settings, address);
+    let serving = tokio::spawn(server::serve(listener, service.clone()));
+
+    let started = async { start(transport::bind(args).await?, config).await };
+    let outcome = tokio::select! {
+        biased;
+        node = started => match node {
+            Ok(node) => {
+                service.open(node.clone());
+                announce(args, &node, address)?;
+                serve_until_left(&service, &node, &mut signals).await
+            }
+            Err(exit) => Err(exit),
+        },
+        () = signals.next() => Err(Exit::Failure("interrupted before the node was part of a ring".into())),
+    };
+    service.stop();
+    let _ = serving.await;
+    outcome
+}
+
+/// Where clients connect: one address, and with a password if others than this host can reach it.
+async fn client_address(args: &NodeArgs) -> Result<SocketAddr, Exit> {
+    let resolved = lookup_host(&args.client).await;
+    let mut addresses =
+        resolved.map_err(|error| Exit::Usage(format!("--client {}: {error}", args.client)))?;
+    let address =
+        addresses.next().ok_or_else(|| Exit::Usage(format!("--client {}: no address", args.client)))?;
+    if !address.ip().is_loopback() && args.password_file.is_none() {
+        return Err(Exit::Usage(format!(
+            "--client {} can be reached by others than this host: give --password-file as well",
+            args.client
+        )));
+    }
+    Ok(address)
+}
+
+fn announce(args: &NodeArgs, node: &Node, address: SocketAddr) -> Result<(), Exit> {
+    let ring = &node.config().ring_name;
+    tracing::info!(name = %args.name, %ring, endpoint = %node.endpoint(), clients = %address, "ready");
+    print(&format!("{} is ready: clients {address}, ring {ring}, hosts {}", args.name, node.endpoint()))
+}
+
+/// Serves until a client, a signal or the ring ends the node.
+async fn serve_until_left(service: &Service, node: &Node, signals: &mut Signals) -> Result<(), Exit> {
+    let mut stopping = service.stopping();
+    tokio::select! {
+        biased;
+        () = stopping.wait() => return Ok(()),
+        reason = node.closed() => return closed(service, reason).await,
+        () = signals.next() => {}
+    }
+    tracing::info!("leaving the ring; a second signal ends this node at once");
+    tokio::select! {
+        biased;
+        left = timeout(LEAVE_TIME, service.leave(false)) => farewell(left, node).await,
+        () = signals.next() => {
+            eprintln!("chord-kv: ended at once; what this node held is gone");
+            std::process::exit(1)
+        }
+    }
+}
+
+/// The node has ended by itself, unless a client has asked it to leave: that closes the node first and stops the
+/// service then.
+async fn closed(service: &Service, reason: Error) -> Result<(), Exit> {
+    match timeout(Duration::from_secs(1), service.stopping().wait()).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Exit::Failure(reason.to_string())),
+    }
+}
+
+/// After a signal the node ends in any case; what was lost by that is said.
+async fn farewell(
+    left: Result<Result<(), crate::commands::Failure>, tokio::time::error::Elapsed>,
+    node: &Node,
+) -> Result<(), Exit> {
+    match left {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(crate::commands::Failure::Engine(Error::LastHost { entries }))) => {
+            node.stop().await;
+            tracing::warn!(entries, "the ring's last host ends");
+            eprintln!("chord-kv: this was the ring's last host; its {entries} entries are gone");
+            Ok(())
+        }
+        Ok(Err(failure)) => {
+            node.stop().await;
+            Err(Exit::Failure(format!("ended without handing everything over: {failure}")))
+        }
+        Err(_) => {
+            node.stop().await;
+            Err(Exit::Failure("ended without handing everything over within 30 s".into()))
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Exit> {
+        let listen = |kind| signal(kind).map_err(|error| Exit::Failure(format!("signals: {error}")));
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next of either.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What `load` and `verify` have in common: many lines over several connections, with repetition of what did not
+//! go through.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::cli::Exit;
+use crate::cli::file::Line;
+use crate::client::{Client, ClientError, is_retryable};
+use crate::resp::Value;
+
+/// Connections to each node.
+const CONNECTIONS: usize = 4;
+/// Most commands sent before their replies are read.
+const WINDOW_LINES: usize = 128;
+/// Most bytes sent before replies are read: what sockets hold, so that neither side waits for the other.
+const WINDOW_BYTES: usize = 64 << 10;
+/// The first pause before a repetition; doubled up to the longest.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// How long a connection goes on without any line going through.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Failures that are told one by one.
+const TOLD_FAILURES: usize = 5;
+
+/// What to do with each line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Store it.
+    Store,
+    /// Compare it with what is stored.
+    Compare,
+}
+
+/// How it went.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Lines that were stored, or found as they are.
+    pub(crate) good: u64,
+    /// Keys that are not there.
+    pub(crate) missing: u64,
+    /// Keys with another value.
+    pub(crate) different: u64,
+    /// Lines without result.
+    pub(crate) failed: u64,
+    /// Why, for the first of them.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        self.good += other.good;
+        self.missing += other.missing;
+        self.different += other.different;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+        self.failures.truncate(TOLD_FAILURES);
+    }
+
+    fn fail(&mut self, line: &Line, reason: &str) {
+        self.failed += 1;
+        if self.failures.len() < TOLD_FAILURES {
+            self.failures.push(format!("line {}: {reason}", line.number));
+        }
+    }
+}
+
+/// Does `task` with `lines` over all `addresses` in parallel. Lines of one key stay in order.
+///
+/// # Errors
+/// [`Exit`] when no address lets us in.
+pub(crate) async fn run(
+    addresses: &[String],
+    password: Option<Vec<u8>>,
+    lines: Vec<Line>,
+    task: Task,
+    title: &'static str,
+) -> Result<Tally, Exit> {
+    let mut refusal = None;
+    let mut open = Vec::new();
+    for address in addresses {
+        match Client::connect(address, password.as_deref()).await {
+            Ok(_) => open.push(address.clone()),
+            Err(error) => {
+                eprintln!("chord-kv: {address} is left out: {error}");
+                refusal = Some(error);
+            }
+        }
+    }
+    if let (true, Some(error)) = (open.is_empty(), refusal) {
+        return Err(error.into());
+    }
+    let progress = progress_bar(lines.len(), title);
+    let shares = share(lines, open.len() * CONNECTIONS);
+    let mut workers = JoinSet::new();
+    for (i, lines) in shares.into_iter().enumerate() {
+        let mut addresses = open.clone();
+        addresses.rotate_left(i % open.len());
+        let worker = Worker {
+            addresses,
+            password: password.clone(),
+            task,
+            client: None,
+            progress: progress.clone(),
+            tally: Tally::default(),
+        };
+        workers.spawn(worker.run(lines));
+    }
+    let mut sum = Tally::default();
+    while let Some(tally) = workers.join_next().await {
+        sum.add(tally.map_err(|error| Exit::Failure(error.to_string()))?);
+    }
+    progress.finish_and_clear();
+    Ok(sum)
+}
+
+fn progress_bar(len: usize, title: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos}/{len} {per_sec} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(len as u64).with_style(style).with_prefix(title)
+}
+
+/// Lines by worker: those of one key go to one worker.
+fn share(lines: Vec<Line>, workers: usize) -> Vec<Vec<Line>> {
+    let mut shares = vec![Vec::new(); workers];
+    for line in lines {
+        let mut hasher = DefaultHasher::new();
+        line.key.hash(&mut hasher);
+        shares[(hasher.finish() % workers as u64) as usize].push(line);
+    }
+    shares
+}
+
+/// One connection, moved to the next address when it is lost.
+struct Worker {
+    addresses: Vec<String>,
+    password: Option<Vec<u8>>,
+    task: Task,
+    client: Option<Client>,
+    progress: ProgressBar,
+    tally: Tally,
+}
+
+impl Worker {
+    async fn run(mut self, lines: Vec<Line>) -> Tally {
+        let mut pending = VecDeque::from(lines);
+        let (mut last_success, mut pause) = (Instant::now(), MIN_PAUSE);
+        while !pending.is_empty() {
+            let window = next_window(&mut pending);
+            let sent = window.len();
+            let (again, reason) = match self.exchange(&window).await {
+                Ok(replies) => self.settle(window, replies),
+                Err(error) if error.is_retryable() => {
+                    self.client = None;
+                    self.addresses.rotate_left(1);
+                    (window, error.to_string())
+                }
+                Err(error) => {
+                    window.iter().chain(&pending).for_each(|line| self.tally.fail(line, &error.to_string()));
+                    return self.tally;
+                }
+            };
+            if again.len() < sent {
+                (last_success, pause) = (Instant::now(), MIN_PAUSE);
+            }
+            if again.is_empty() {
+                continue;
+            }
+            again.into_iter().rev().for_each(|line| pending.push_front(line));
+            if last_success.elapsed() > PATIENCE {
+                pending.iter().for_each(|line| self.tally.fail(line, &reason));
+                return self.tally;
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(MAX_PAUSE);
+        }
+        self.tally
+    }
+
+    /// Sends a command for each line and reads the replies.
+    async fn exchange(&mut self, window: &[Line]) -> Result<Vec<Value>, ClientError> {
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => none.insert(Client::connect(&self.addresses[0], self.password.as_deref()).await?),
+        };
+        for Line { key, value, .. } in window {
+            match self.task {
+                Task::Store => client.push(&[b"SET", key, value]),
+                Task::Compare => client.push(&[b"GET", key]),
+            }
+        }
+        client.flush().await?;
+        let mut replies = Vec::with_capacity(window.len());
+        for _ in window {
+            replies.push(client.receive().await?);
+        }
+        Ok(replies)
+    }
+
+    /// Counts what went through; returns the lines to be sent again, in order, and why.
+    fn settle(&mut self, window: Vec<Line>, replies: Vec<Value>) -> (Vec<Line>, String) {
+        let (mut again, mut reason) = (Vec::new(), String::new());
+        for (line, reply) in window.into_iter().zip(replies) {
+            match (self.task, reply) {
+                (_, Value::Error(text)) if is_retryable(&text) => {
+                    again.push(line);
+                    reason = text;
+                    continue;
+                }
+                (_, Value::Error(text)) => self.tally.fail(&line, &text),
+                (Task::Store, Value::Simple(_)) => {
+                    // What failed before is out of date by now: sent again it would undo this line.
+                    again.retain(|earlier: &Line| earlier.key != line.key);
+                    self.tally.good += 1;
+                }
+                (Task::Compare, Value::Null) => self.tally.missing += 1,
+                (Task::Compare, Value::Bulk(value)) if value == line.value => self.tally.good += 1,
+                (Task::Compare, Value::Bulk(_)) => self.tally.different += 1,
+                (_, other) => self.tally.fail(&line, &format!("unexpected reply {other:?}")),
+            }
+            self.progress.inc(1);
+        }
+        (again, reason)
+    }
+}
+
+/// The next lines to be sent together: at least one, no key twice.
+fn next_window(pending: &mut VecDeque<Line>) -> Vec<Line> {
+    let (mut window, mut bytes, mut keys) = (Vec::new(), 0, HashSet::new());
+    while let Some(line) = pending.pop_front() {
+        bytes += line.key.len() + line.value.len() + 64;
+        let full = window.len() == WINDOW_LINES || bytes > WINDOW_BYTES || !keys.insert(line.key.clone());
+        if full && !window.is_empty() {
+            pending.push_front(line);
+            break;
+        }
+        window.push(line);
+    }
+    window
+}

@@ -1,0 +1,199 @@
+//! Commands on values: `SET` and its relatives.
+
+use bytes::Bytes;
+use chord::{Action, Condition, Expiry, Outcome, Update};
+
+use crate::commands::Failure;
+use crate::commands::expiry::{Unit, expiry_at, expiry_in};
+use crate::node::Node;
+use crate::resp::Reply;
+
+/// Keys of one `MGET` that are read at once.
+const MGET_CHUNK: usize = 128;
+/// Most bytes of values in the reply of one `MGET`.
+const MAX_MGET_BYTES: usize = 512 << 20;
+
+/// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
+pub(super) async fn set(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let options = Options::parse("set", &args[3..], true)?;
+    let update = Update {
+        action: Action::Set { value: args[2].clone(), expiry: options.expiry.unwrap_or_default() },
+        condition: options.condition,
+        return_previous: options.get,
+    };
+    let receipt = node.update(&args[1], update).await?;
+    fits(receipt.outcome)?;
+    match receipt.outcome {
+        _ if options.get => reply.bulk_or_null(receipt.previous),
+        Outcome::Applied => reply.ok(),
+        _ => reply.null(),
+    }
+    Ok(())
+}
+
+/// `SETNX key value`
+pub(super) async fn setnx(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let action = Action::Set { value: args[2].clone(), expiry: Expiry::Never };
+    let update = Update { action, condition: Condition::Absent, return_previous: false };
+    let receipt = node.update(&args[1], update).await?;
+    fits(receipt.outcome)?;
+    reply.integer((receipt.outcome == Outcome::Applied).into());
+    Ok(())
+}
+
+/// `SETEX key seconds value`
+pub(super) async fn setex(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    set_expiring(node, args, expiry_in("setex", Unit::Seconds, &args[2])?, reply).await
+}
+
+/// `PSETEX key milliseconds value`
+pub(super) async fn psetex(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    set_expiring(node, args, expiry_in("psetex", Unit::Millis, &args[2])?, reply).await
+}
+
+async fn set_expiring(node: &Node, args: &[Bytes], expiry: Expiry, reply: &mut Reply) -> Result<(), Failure> {
+    let action = Action::Set { value: args[3].clone(), expiry };
+    let update = Update { action, condition: Condition::Always, return_previous: false };
+    fits(node.update(&args[1], update).await?.outcome)?;
+    reply.ok();
+    Ok(())
+}
+
+/// `GETSET key value`
+pub(super) async fn getset(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let action = Action::Set { value: args[2].clone(), expiry: Expiry::Never };
+    let update = Update { action, condition: Condition::Always, return_previous: true };
+    let receipt = node.update(&args[1], update).await?;
+    fits(receipt.outcome)?;
+    reply.bulk_or_null(receipt.previous);
+    Ok(())
+}
+
+/// `GETDEL key`
+pub(super) async fn getdel(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let update = Update { action: Action::Remove, condition: Condition::Present, return_previous: true };
+    reply.bulk_or_null(node.update(&args[1], update).await?.previous);
+    Ok(())
+}
+
+/// `GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]`
+pub(super) async fn getex(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let value = match Options::parse("getex", &args[2..], false)?.expiry {
+        None => node.get(&args[1]).await?,
+        Some(expiry) => {
+            let action = Action::Expire(expiry);
+            let update = Update { action, condition: Condition::Present, return_previous: true };
+            node.update(&args[1], update).await?.previous
+        }
+    };
+    reply.bulk_or_null(value);
+    Ok(())
+}
+
+/// `APPEND key value`
+pub(super) async fn append(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let action = Action::Append(args[2].clone());
+    let update = Update { action, condition: Condition::Always, return_previous: false };
+    let receipt = node.update(&args[1], update).await?;
+    fits(receipt.outcome)?;
+    reply.integer(receipt.number.unwrap_or(0));
+    Ok(())
+}
+
+/// `STRLEN key`
+pub(super) async fn strlen(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let len = node.get(&args[1]).await?.map_or(0, |value| value.len());
+    reply.integer(i64::try_from(len).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+/// `MGET key ...`: fails as a whole when one key cannot be read, for a null would say that it is not there.
+pub(super) async fn mget(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let mut values = Vec::with_capacity(args.len() - 1);
+    let mut bytes = 0;
+    for keys in args[1..].chunks(MGET_CHUNK) {
+        for value in node.get_many(keys).await {
+            let value = value?;
+            bytes += value.as_ref().map_or(0, Bytes::len);
+            values.push(value);
+        }
+        if bytes > MAX_MGET_BYTES {
+            return Err(Failure::text(format!(
+                "ERR the values of this MGET exceed {MAX_MGET_BYTES} bytes: ask for fewer keys at once"
+            )));
+        }
+    }
+    reply.array(values.len());
+    for value in values {
+        reply.bulk_or_null(value);
+    }
+    Ok(())
+}
+
+/// `MSET key value ...`
+pub(super) async fn mset(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    if args.len().is_multiple_of(2) {
+        return Err(Failure::arity("mset"));
+    }
+    let entries: Vec<(&Bytes, Bytes)> =
+        args[1..].chunks_exact(2).map(|pair| (&pair[0], pair[1].clone())).collect();
+    for receipt in node.put_many(&entries).await {
+        fits(receipt?.outcome)?;
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// Refuses a value that the owner found too large.
+pub(super) fn fits(outcome: Outcome) -> Result<(), Failure> {
+    match outcome {
+        Outcome::TooLarge(_) => Err(Failure::STRING_TOO_LONG),
+        _ => Ok(()),
+    }
+}
+
+/// The options of `SET` and `GETEX`.
+struct Options {
+    condition: Condition,
+    get: bool,
+    /// `None`: none was given.
+    expiry: Option<Expiry>,
+}
+
+impl Options {
+    fn parse(command: &str, args: &[Bytes], set: bool) -> Result<Options, Failure> {
+        let mut options = Options { condition: Condition::Always, get: false, expiry: None };
+        // Two options about expiry exclude each other, but the same one may be repeated, as in Redis.
+        let mut chosen: Option<&[u8]> = None;
+        let mut rest = args.iter();
+        while let Some(arg) = rest.next() {
+            let name = arg.to_ascii_uppercase();
+            match name.as_slice() {
+                b"NX" if set && options.condition != Condition::Present => {
+                    options.condition = Condition::Absent
+                }
+                b"XX" if set && options.condition != Condition::Absent => {
+                    options.condition = Condition::Present
+                }
+                b"GET" if set => options.get = true,
+                kind => {
+                    if chosen.is_some_and(|earlier| !earlier.eq_ignore_ascii_case(kind)) {
+                        return Err(Failure::SYNTAX);
+                    }
+                    let mut amount = || rest.next().ok_or(Failure::SYNTAX);
+                    options.expiry = Some(match kind {
+                        b"KEEPTTL" if set => Expiry::Keep,
+                        b"PERSIST" if !set => Expiry::Never,
+                        b"EX" => expiry_in(command, Unit::Seconds, amount()?)?,
+                        b"PX" => expiry_in(command, Unit::Millis, amount()?)?,
+                        b"EXAT" => expiry_at(command, Unit::Seconds, amount()?)?,
+                        b"PXAT" => expiry_at(command, Unit::Millis, amount()?)?,
+                        _ => return Err(Failure::SYNTAX),
+                    });
+                    chosen = Some(arg);
+                }
+            }
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,205 @@
+//! Running what a connection has sent: in waves of commands that may overlap.
+//!
+//! A wave is a run of commands on single keys of which no two are in each other's way. `GET`s of a wave are read
+//! by one `get_many` and plain `SET`s written by one `put_many`, so that keys of one owner travel together; the
+//! rest of the wave runs beside them. Replies come in the order of the requests. A command of any other kind waits
+//! for the wave before it and runs alone.
+
+use bytes::Bytes;
+use futures::future::{join, join_all, join3};
+
+use crate::commands::admission::admit;
+use crate::commands::strings::fits;
+use crate::commands::{Call, Command, Failure, KeyHandler, Run};
+use crate::node::Node;
+use crate::resp::{Reply, Request};
+use crate::server::{Service, Session};
+
+/// Most commands of one wave.
+pub const MAX_WAVE: usize = 64;
+
+/// Runs the first commands of `requests`, one wave or one command on its own, and appends their replies. Returns
+/// how many ran: at least one, if there is one.
+pub async fn run(service: &Service, session: &mut Session, requests: &[Request], reply: &mut Reply) -> usize {
+    let mut wave = Vec::new();
+    for request in requests.iter().take(MAX_WAVE) {
+        let member = match (admit(service, session, request), service.node()) {
+            (Ok(command), Some(node)) => Member::new(node, command, request),
+            _ => None,
+        };
+        match member {
+            Some(member) if !wave.iter().any(|earlier| member.conflicts(earlier)) => wave.push(member),
+            _ => break,
+        }
+    }
+    match (wave.len(), service.node(), requests.first()) {
+        (0, _, Some(request)) => {
+            alone(service, session, request, reply).await;
+            1
+        }
+        (len, Some(node), _) => {
+            let errors = run_wave(node, &wave, reply).await;
+            service.counters().ran(len, errors);
+            len
+        }
+        _ => 0,
+    }
+}
+
+/// A command of a wave.
+struct Member<'a> {
+    args: &'a Request,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Get,
+    Set,
+    Other(KeyHandler),
+}
+
+impl<'a> Member<'a> {
+    /// `None` for a command that must run alone. So does one beyond the ring's limits: `get_many` and `put_many`
+    /// would refuse the whole wave for it.
+    fn new(node: &Node, command: &Command, args: &'a Request) -> Option<Member<'a>> {
+        let limits = node.config();
+        if args[1..].iter().any(|arg| arg.len() > limits.max_value_bytes)
+            || args.get(1).is_some_and(|key| key.len() > limits.max_key_bytes)
+        {
+            return None;
+        }
+        let kind = match command.run {
+            Run::Get => Kind::Get,
+            Run::Set(_) if args.len() == 3 => Kind::Set,
+            Run::Set(handler) | Run::Key(handler) => Kind::Other(handler),
+            Run::Session(_) | Run::Keys(_) | Run::Ring(_) => return None,
+        };
+        Some(Member { args, kind })
+    }
+
+    /// Whether it must wait for `earlier`: both on one key, unless both read it or `put_many` keeps their order.
+    fn conflicts(&self, earlier: &Member<'_>) -> bool {
+        match (self.kind, earlier.kind) {
+            (Kind::Get, Kind::Get) | (Kind::Set, Kind::Set) => false,
+            _ => self.args[1] == earlier.args[1],
+        }
+    }
+}
+
+/// Runs a command that does not overlap with others.
+async fn alone(service: &Service, session: &mut Session, args: &Request, reply: &mut Reply) {
+    let start = reply.len();
+    let result = match admit(service, session, args) {
+        Err(failure) => Err(failure),
+        Ok(command) => match command.run {
+            Run::Session(handler) => handler(&mut Call { service, session, args, reply }),
+            Run::Ring(handler) => handler(service, args, reply).await,
+            Run::Keys(handler) | Run::Key(handler) | Run::Set(handler) => match service.node() {
+                Some(node) => handler(node, args, reply).await,
+                None => Err(Failure::LOADING),
+            },
+            Run::Get => match service.node() {
+                Some(node) => get(node, &args[1], reply).await,
+                None => Err(Failure::LOADING),
+            },
+        },
+    };
+    let errors = finish(result, start, reply);
+    service.counters().ran(1, errors);
+}
+
+/// Runs the commands of a wave and returns how many of them failed.
+async fn run_wave(node: &Node, wave: &[Member<'_>], reply: &mut Reply) -> usize {
+    if let [Member { args, kind }] = wave {
+        let start = reply.len();
+        let result = match kind {
+            Kind::Get => get(node, &args[1], reply).await,
+            Kind::Set => set(node, &args[1], args[2].clone(), reply).await,
+            Kind::Other(handler) => handler(node, args, reply).await,
+        };
+        return finish(result, start, reply);
+    }
+    let (mut keys, mut entries, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for Member { args, kind } in wave {
+        match kind {
+            Kind::Get => keys.push(&args[1]),
+            Kind::Set => entries.push((&args[1], args[2].clone())),
+            Kind::Other(handler) => others.push(other(node, *handler, args)),
+        }
+    }
+    let (values, receipts, replies) = match (keys.is_empty(), entries.is_empty(), others.is_empty()) {
+        (false, true, true) => (node.get_many(&keys).await, Vec::new(), Vec::new()),
+        (true, false, true) => (Vec::new(), node.put_many(&entries).await, Vec::new()),
+        (false, false, true) => {
+            let (values, receipts) = join(node.get_many(&keys), node.put_many(&entries)).await;
+            (values, receipts, Vec::new())
+        }
+        _ => join3(get_some(node, &keys), put_some(node, &entries), join_all(others)).await,
+    };
+    let (mut values, mut receipts, mut replies) =
+        (values.into_iter(), receipts.into_iter(), replies.into_iter());
+    let mut errors = 0;
+    for Member { kind, .. } in wave {
+        let start = reply.len();
+        let result = match kind {
+            Kind::Get => values.next().map(|value| write_value(value, reply)),
+            Kind::Set => receipts.next().map(|receipt| write_receipt(receipt, reply)),
+            Kind::Other(_) => replies.next().map(|(result, written)| {
+                reply.append(&written);
+                result
+            }),
+        };
+        errors += finish(result.unwrap_or(Err(NO_RESULT)), start, reply);
+    }
+    errors
+}
+
+/// The engine promises one result for each key; a missing one must not shift the replies after it.
+const NO_RESULT: Failure =
+    Failure::Text(std::borrow::Cow::Borrowed("ERR internal error: no result for this key"));
+
+async fn get_some(node: &Node, keys: &[&Bytes]) -> Vec<Result<Option<Bytes>, chord::Error>> {
+    if keys.is_empty() { Vec::new() } else { node.get_many(keys).await }
+}
+
+async fn put_some(node: &Node, entries: &[(&Bytes, Bytes)]) -> Vec<Result<chord::Receipt, chord::Error>> {
+    if entries.is_empty() { Vec::new() } else { node.put_many(entries).await }
+}
+
+async fn other(node: &Node, handler: KeyHandler, args: &Request) -> (Result<(), Failure>, Reply) {
+    let mut reply = Reply::new();
+    let result = handler(node, args, &mut reply).await;
+    (result, reply)
+}
+
+async fn get(node: &Node, key: &Bytes, reply: &mut Reply) -> Result<(), Failure> {
+    write_value(node.get(key).await, reply)
+}
+
+async fn set(node: &Node, key: &Bytes, value: Bytes, reply: &mut Reply) -> Result<(), Failure> {
+    write_receipt(node.put(key, value).await, reply)
+}
+
+fn write_value(value: Result<Option<Bytes>, chord::Error>, reply: &mut Reply) -> Result<(), Failure> {
+    reply.bulk_or_null(value?);
+    Ok(())
+}
+
+fn write_receipt(receipt: Result<chord::Receipt, chord::Error>, reply: &mut Reply) -> Result<(), Failure> {
+    fits(receipt?.outcome)?;
+    reply.ok();
+    Ok(())
+}
+
+/// Replaces what a failed command wrote since `start` by its error; returns 1 for a failure, else 0.
+fn finish(result: Result<(), Failure>, start: usize, reply: &mut Reply) -> usize {
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            reply.truncate(start);
+            failure.write(reply);
+            1
+        }
+    }
+}
