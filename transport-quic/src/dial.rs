@@ -30,6 +30,9 @@ pub(crate) struct Dialler {
 /// A connection to the host that `to` names, or the reason why there is none. An error means that no frame can
 /// have been delivered.
 pub(crate) async fn dial(dialler: &Dialler, to: &Endpoint, tasks: &Arc<Tasks>) -> Result<Arc<Link>, String> {
+    if to.scheme() != "quic" || to.port() == 0 {
+        return Err("expected quic://[NAME@]HOST:PORT".to_owned());
+    }
     let identity = to.name().map_or_else(|| to.host().to_owned(), dns_name);
     let addresses = timeout(dialler.timeout, resolve(to)).await.map_err(|_| "its name is not resolved")??;
     let share = dialler.timeout / addresses.len() as u32;

@@ -94,15 +94,19 @@ impl Link {
     /// One call. Dropping it forgets it here; a large frame not wholly sent is taken back.
     pub(crate) async fn call(&self, frame: &Frame, lane: Lane) -> Outcome {
         if frame.len() > SMALL_FRAME_BYTES {
-            return self.call_large(frame, lane).await;
+            // Boxed, so that the usual small call does not carry its size.
+            return Box::pin(self.call_large(frame, lane)).await;
         }
         let (reply_tx, reply_rx) = oneshot::channel();
-        let entry = Entry { link: self, id: self.waiting().insert(reply_tx).ok_or(Failure::NotSent)? };
-        let outgoing = Outgoing { id: entry.id, frame: frame.clone() };
+        let id = self.waiting().insert(reply_tx).ok_or(Failure::NotSent)?;
+        let mut entry = Entry { link: self, id, waits: true };
+        let outgoing = Outgoing { id, frame: frame.clone() };
         if self.lanes[lane_index(lane)].send(outgoing).await.is_err() {
             return Err(Failure::NotSent);
         }
-        match reply_rx.await {
+        let reply = reply_rx.await;
+        entry.waits = false;
+        match reply {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::Lost(self.waiting().lost.clone().unwrap_or_default())),
         }
@@ -162,15 +166,18 @@ impl Waiting {
     }
 }
 
-/// Removes a call from the table when it ends, however it ends.
+/// Removes a call from the table when it is given up.
 struct Entry<'a> {
     link: &'a Link,
     id: u64,
+    waits: bool,
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.link.waiting().calls.remove(&self.id);
+        if self.waits {
+            self.link.waiting().calls.remove(&self.id);
+        }
     }
 }
 

@@ -50,16 +50,23 @@ impl Pool {
     /// A new peer may push out the one that has been idle longest.
     pub(crate) fn slot(&self, endpoint: &Endpoint) -> Option<Slot> {
         let mut peers = lock(&self.peers);
-        if !peers.contains_key(endpoint) {
-            if peers.len() >= self.max_peers {
-                let idle = peers.values().filter(|peer| peer.in_flight.load(Ordering::Relaxed) == 0);
-                let oldest = idle.min_by_key(|peer| peer.used.load(Ordering::Relaxed))?.clone();
-                peers.remove(&oldest.endpoint);
-                oldest.close();
-            }
-            peers.insert(endpoint.clone(), Arc::new(Peer::new(endpoint.clone())));
+        if let Some(peer) = peers.get(endpoint) {
+            return self.admit(peer);
         }
-        let peer = &peers[endpoint];
+        if peers.len() >= self.max_peers {
+            let idle = peers.values().filter(|peer| peer.in_flight.load(Ordering::Relaxed) == 0);
+            let oldest = idle.min_by_key(|peer| peer.used.load(Ordering::Relaxed))?.clone();
+            peers.remove(&oldest.endpoint);
+            oldest.close();
+        }
+        let peer = Arc::new(Peer::new(endpoint.clone()));
+        let slot = self.admit(&peer);
+        peers.insert(endpoint.clone(), peer);
+        slot
+    }
+
+    /// Counts a call in, under the table's lock: so a peer that is idle under it stays so.
+    fn admit(&self, peer: &Arc<Peer>) -> Option<Slot> {
         if peer.in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
             return None;
         }
@@ -79,7 +86,12 @@ impl Pool {
 impl Slot {
     /// The connection to the peer, dialled if there is none; whoever asks meanwhile waits for the same dial,
     /// which goes on when the one that began it is dropped.
-    pub(crate) async fn link(&self, dialler: &Arc<Dialler>, tasks: &Arc<Tasks>) -> Dialled {
+    /// `dialler` gives what to dial with, unless the transport is closed.
+    pub(crate) async fn link(
+        &self,
+        dialler: impl FnOnce() -> Option<Arc<Dialler>>,
+        tasks: &Arc<Tasks>,
+    ) -> Dialled {
         let mut outcome = match self.0.link_or_dial(dialler, tasks) {
             Ok(link) => return Ok(link),
             Err(outcome) => outcome,
@@ -105,7 +117,7 @@ impl Peer {
 
     fn link_or_dial(
         self: &Arc<Peer>,
-        dialler: &Arc<Dialler>,
+        dialler: impl FnOnce() -> Option<Arc<Dialler>>,
         tasks: &Arc<Tasks>,
     ) -> Result<Arc<Link>, watch::Receiver<Option<Dialled>>> {
         let mut state = lock(&self.state);
@@ -115,8 +127,9 @@ impl Peer {
             _ => {}
         }
         let (outcome_tx, outcome) = watch::channel(None);
+        let Some(dialler) = dialler() else { return Err(outcome) };
         *state = State::Dialling(outcome.clone());
-        let (peer, dialler, set) = (self.clone(), dialler.clone(), tasks.clone());
+        let (peer, set) = (self.clone(), tasks.clone());
         tasks.spawn(async move {
             let dialled = dial(&dialler, &peer.endpoint, &set).await.map_err(Arc::from);
             *lock(&peer.state) = match &dialled {

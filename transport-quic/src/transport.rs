@@ -98,14 +98,12 @@ impl QuicTransport {
         lane: Lane,
     ) -> Result<Frame, TransportError> {
         loop {
-            let dialler = self.dialler().clone().ok_or(TransportError::Closed)?;
-            let link = slot.link(&dialler, &self.tasks).await.map_err(|reason| {
+            let link = slot.link(|| self.dialler().clone(), &self.tasks).await.map_err(|reason| {
                 self.unless_closed(TransportError::Unreachable {
                     endpoint: to.clone(),
                     reason: reason.to_string(),
                 })
             })?;
-            drop(dialler);
             return match link.call(frame, lane).await {
                 Ok(reply) => Ok(reply),
                 Err(Failure::NotSent) => continue,
@@ -148,11 +146,6 @@ impl Transport for QuicTransport {
         }
         if frame.len() > self.max_frame_bytes {
             return Err(TransportError::TooLarge { len: frame.len(), max: self.max_frame_bytes });
-        }
-        let unreachable =
-            |reason: &str| TransportError::Unreachable { endpoint: to.clone(), reason: reason.to_owned() };
-        if to.scheme() != "quic" || to.port() == 0 {
-            return Err(unreachable("expected quic://[NAME@]HOST:PORT"));
         }
         let late =
             || TransportError::Timeout { endpoint: to.clone(), reason: "the deadline passed".to_owned() };
