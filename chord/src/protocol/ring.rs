@@ -127,6 +127,7 @@ impl Ring {
                 ring.fingers.set(beyond, Some(finger));
             }
         }
+        ring.point_first_finger();
         ring
     }
 

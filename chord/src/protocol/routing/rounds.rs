@@ -179,9 +179,12 @@ impl Routing {
             _ => None,
         };
         match (waiting.purpose, answer) {
+            (Purpose::Predecessor, Some(Answer::NoSuchNode)) => {
+                self.predecessor_is_gone(i, peer);
+                Vec::new()
+            }
             (Purpose::Predecessor, Some(_)) => {
-                let node = &mut self.nodes[i];
-                node.doubt.take_if(|doubt| doubt.old == *peer);
+                self.nodes[i].doubt.take_if(|doubt| doubt.old == *peer);
                 Vec::new()
             }
             (Purpose::Predecessor, None) => Vec::new(),
@@ -235,7 +238,18 @@ impl Routing {
             return None;
         }
         let (node, peer) = (node.ring.me().id, predecessor.clone());
-        Some(Waiting { node, purpose: Purpose::Predecessor, peer, ask: Ask::Ping })
+        let ask = Ask::Neighbours { of: peer.id };
+        Some(Waiting { node, purpose: Purpose::Predecessor, peer, ask })
+    }
+
+    /// The predecessor's host lives and runs it no more: whoever doubted it takes its place.
+    fn predecessor_is_gone(&mut self, i: usize, old: &Peer) {
+        self.change(i, |node| {
+            node.ring.gone(old);
+            if let Some(doubt) = node.doubt.take_if(|doubt| doubt.old == *old) {
+                let _ = node.ring.rectify_with(&doubt.notifier, old, false);
+            }
+        });
     }
 
     /// Goes through the fingers of the `i`-th node and searches every start that is neither verified in this
