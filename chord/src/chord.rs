@@ -10,8 +10,11 @@ use crate::node::many::ManyUpdate;
 use crate::node::route::{Done, Operation};
 use crate::node::{Node, Phase};
 use crate::protocol::entry::{Action, Condition, Entry, Expiry, Outcome, Update, Version};
-use crate::protocol::id::Id;
+use crate::protocol::group::Group;
+use crate::protocol::id::{Id, IdSpace, Interval};
+use crate::protocol::invariants::NodeSnapshot;
 use crate::protocol::message::Updated;
+use crate::protocol::successors::SuccessorLimits;
 use crate::storage::{MemoryStorage, Storage};
 use crate::transport::{Endpoint, Transport};
 use crate::view::{CheckReport, Explanation, FingerRow, LookupReport, RingRow, Status};
@@ -85,6 +88,21 @@ pub struct PutOptions {
     pub expiry: Expiry,
     /// When to write.
     pub condition: Condition,
+}
+
+/// What a node holds at one instant, with real ids: see [`Chord::neighbourhood`].
+#[derive(Clone, Debug)]
+pub struct Neighbourhood {
+    /// The ring's circle.
+    pub space: IdSpace,
+    /// How long its successor lists are.
+    pub limits: SuccessorLimits,
+    /// The pointers of its virtual nodes; empty once it has ended.
+    pub nodes: Vec<NodeSnapshot>,
+    /// The intervals it answers for, with their records; empty once it has ended.
+    pub served: Vec<(Interval, Arc<Group>)>,
+    /// Hand-offs under way, in either direction.
+    pub transfers: usize,
 }
 
 impl<T: Transport> std::fmt::Debug for Chord<T> {
@@ -292,6 +310,19 @@ impl<T: Transport> Chord<T> {
     /// This node, without asking anyone.
     pub async fn status(&self) -> Status {
         self.node().status().await
+    }
+
+    /// This node's pointers and records at this instant, without waiting. In a program that holds all nodes of a
+    /// ring, on one thread, their neighbourhoods together are a snapshot of the ring: a simulation checks the
+    /// properties of [`crate::protocol::invariants`] on it.
+    pub fn neighbourhood(&self) -> Neighbourhood {
+        self.node().neighbourhood()
+    }
+
+    /// Two counters that grow whenever this node's pointers, and its records, change; `None` once it has ended.
+    /// Cheap: they tell when [`Chord::neighbourhood`] is worth another look.
+    pub fn changes(&self) -> Option<(u64, u64)> {
+        self.node().changes()
     }
 
     /// Every virtual node of the ring in order of ids. Asks every host; those that do not answer are left out.

@@ -11,7 +11,7 @@ pub mod storage;
 pub mod transport;
 pub mod view;
 
-pub use crate::chord::{Chord, PutOptions, Receipt, Record};
+pub use crate::chord::{Chord, Neighbourhood, PutOptions, Receipt, Record};
 pub use crate::config::{
     Config, Env, Interval, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VIRTUAL_NODES, VirtualNodes,
 };

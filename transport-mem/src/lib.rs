@@ -23,6 +23,8 @@
 //! # drop((alice, bob));
 //! # }
 //! ```
+//!
+//! A whole ring of nodes on such a network, for tests, is a [`testkit::Cluster`].
 
 mod delivery;
 mod frame;
@@ -30,6 +32,7 @@ mod host;
 mod link;
 mod network;
 mod state;
+pub mod testkit;
 mod trace;
 mod transport;
 

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream;
 use tokio::time::Instant;
 
+use crate::chord::Neighbourhood;
 use crate::error::Error;
 use crate::node::Node;
 use crate::node::route::{Done, Operation};
@@ -62,6 +63,25 @@ impl<T: Transport> Node<T> {
             transfers: u32::try_from(groups.transfers()).unwrap_or(u32::MAX),
             leaving: self.is_leaving(),
         }
+    }
+
+    /// What this host holds right now, for who looks at all hosts of a ring at once.
+    pub(crate) fn neighbourhood(&self) -> Neighbourhood {
+        let limits = self.routing().limits().successors;
+        let mut seen = Neighbourhood {
+            space: self.parameters.space,
+            limits,
+            nodes: Vec::new(),
+            served: Vec::new(),
+            transfers: 0,
+        };
+        if self.check_open().is_ok() {
+            seen.nodes = self.routing().rings().map(NodeSnapshot::from).collect();
+            let groups = self.groups();
+            seen.transfers = groups.transfers();
+            seen.served = groups.served();
+        }
+        seen
     }
 
     /// Everything about this host, for people.

@@ -149,6 +149,8 @@ pub(crate) struct Node<T: Transport> {
     random: Mutex<StdRng>,
     versions: AtomicU64,
     operation_ids: AtomicU64,
+    /// How often the group records may have changed.
+    group_changes: AtomicU64,
 }
 
 /// Hand-offs from one host that run at once.
@@ -188,6 +190,7 @@ impl<T: Transport> Node<T> {
             random: Mutex::new(identity.random),
             versions: AtomicU64::new(1),
             operation_ids: AtomicU64::new(1),
+            group_changes: AtomicU64::new(0),
             transport,
             config,
             parameters,
@@ -206,6 +209,7 @@ impl<T: Transport> Node<T> {
     /// Changes the group records, then wakes whoever waits for a change.
     pub(crate) fn change_groups<R>(&self, change: impl FnOnce(&mut Groups) -> R) -> R {
         let result = change(&mut self.groups_mut());
+        self.group_changes.fetch_add(1, Ordering::Relaxed);
         self.groups_changed.notify_waiters();
         result
     }
@@ -254,6 +258,12 @@ impl<T: Transport> Node<T> {
             Phase::Closed(reason) => Err(reason.clone()),
             _ => Ok(()),
         }
+    }
+
+    /// How often the ring's pointers and the group records have changed; `None` once the node has ended.
+    pub(crate) fn changes(&self) -> Option<(u64, u64)> {
+        self.check_open().ok()?;
+        Some((self.routing().changed(), self.group_changes.load(Ordering::Relaxed)))
     }
 
     /// Takes a host out of the ring's pointers, because it does not answer or was replaced.
