@@ -5,6 +5,7 @@ mod memory;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::memory::MemoryStorage;
 use crate::protocol::entry::Entry;
 use crate::protocol::id::{Id, Interval};
 
@@ -82,15 +83,20 @@ pub struct StorageError(pub String);
 
 /// A host's store.
 ///
-/// What an implementation MUST do (tested by [`crate::conformance::storage`], which a store of your own can run):
+/// What an implementation MUST do (tested by the public suite in `storage::conformance`, behind the feature
+/// `conformance`, which a store of your own can run):
 /// - `apply` is atomic and in force when it returns; a durable store has made it durable by then. After an error
-///   either all or nothing of it is in force.
+///   either all or nothing of it is in force, and applying it again is harmless.
+/// - Atomic means to readers, too: who has seen one change of a batch sees the others from then on, and a page of
+///   a scan shows all of them or none.
 /// - An entry never replaces one of the same or a newer version ([`Batch::entries`]), so that applying a batch
 ///   twice, or two batches in either order, gives the same.
 /// - `get` and `scan` see every batch that was applied before they were called. A scan that runs beside writes
 ///   returns each key that was there throughout exactly once.
 /// - Dropping a future of `apply` leaves all or nothing of it in force.
 /// - Calls come concurrently from many tasks.
+/// - Keys and values may be empty, and as long as the engine's configuration allows. Any number of keys may have
+///   one id.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// Applies `batch`.
@@ -99,9 +105,11 @@ pub trait Storage: Send + Sync + 'static {
     /// The entry of `key`, a tombstone included.
     async fn get(&self, id: &Id, key: &[u8]) -> Result<Option<Entry>, StorageError>;
 
-    /// Entries of `interval`, clockwise from its start and by key within an id, beginning after `after`. A page
-    /// holds at least one entry, if there is one, and ends when its entries exceed `max_bytes`
-    /// ([`Stored::len_bytes`]).
+    /// Entries of `interval`, clockwise from its start and by key within an id, beginning after `after`, which is
+    /// what [`Page::next`] said for the same interval. The key it names may be gone by now.
+    ///
+    /// A page holds at least one entry, if there is one, and no second one that would take the page beyond
+    /// `max_bytes` ([`Stored::len_bytes`]).
     async fn scan(
         &self,
         interval: Interval,
