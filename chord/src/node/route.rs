@@ -25,8 +25,8 @@ use crate::protocol::peer::{Host, HostName, Incarnation, Peer};
 use crate::protocol::routing::{Answer, Ask, Route, RoutingMode};
 use crate::transport::{Lane, Transport};
 
-/// Rounds in which every host that could hold the record denied it, before the key counts as unavailable: these,
-/// and half the operation's deadline, since records lag behind the ring while many hosts join.
+/// Rounds in which every host that could hold the record denied it or was gone, before the key counts as unavailable: these,
+/// and a quarter of the operation's deadline, since records lag behind the ring while many hosts join.
 const MAX_DENIALS: u32 = 4;
 /// The pause after the first round without an answer; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -71,8 +71,10 @@ pub(crate) enum Done {
 enum Reply {
     Done(Done),
     NotMine(NotMine),
-    /// Certainly not executed.
+    /// Certainly not executed, by a host that may answer for the key all the same.
     Refused(String),
+    /// Certainly not executed: the host is gone.
+    Gone(String),
     /// The operation is over, with this error.
     Failed(Error),
 }
@@ -94,7 +96,7 @@ impl<T: Transport> Node<T> {
                 Some(done) => return Ok((done, search.hops)),
                 None if Instant::now() + pause >= deadline => return Err(search.into_error(&operation)),
                 None if search.denials >= MAX_DENIALS
-                    && started.elapsed() >= self.config.operation_deadline / 2 =>
+                    && started.elapsed() >= self.config.operation_deadline / 4 =>
                 {
                     return Err(search.into_error(&operation));
                 }
@@ -160,9 +162,11 @@ impl<T: Transport> Node<T> {
                     }
                     hint = search.follow(said, &self.me);
                 }
-                Reply::Refused(reason) => {
-                    search.reason = reason;
-                    denied = false;
+                reply @ (Reply::Refused(_) | Reply::Gone(_)) => {
+                    denied &= matches!(reply, Reply::Gone(_));
+                    if let Reply::Refused(reason) | Reply::Gone(reason) = reply {
+                        search.reason = reason;
+                    }
                     if let Some(peer) = &peer {
                         lookup.failed(peer);
                     }
@@ -231,7 +235,7 @@ impl<T: Transport> Node<T> {
                         Ok((Response::Here { .. }, _)) => search.hops += 1,
                         Ok((Response::NotMine(said), _)) => return Reply::NotMine(said),
                         Ok(_) => return Reply::Refused(format!("{} answered nonsense", host.name)),
-                        Err(error) => return Reply::Refused(error.to_string()),
+                        Err(error) => return failed_call(&error),
                     }
                     search.sure_of = Some(host.incarnation);
                 }
@@ -249,15 +253,11 @@ impl<T: Transport> Node<T> {
             Err(CallError::NoReply(reason)) if !request.is_idempotent() => {
                 Reply::Failed(Error::Indeterminate { copies: 0, reason })
             }
-            Err(CallError::NoReply(reason)) => {
-                search.silent = true;
-                Reply::Refused(reason)
-            }
             Err(CallError::TooLarge { len, max }) => {
                 Reply::Failed(Error::TooLarge { what: "a frame", len, max })
             }
             Err(CallError::Closed) => Reply::Failed(Error::Closed("the transport is closed".into())),
-            Err(error) => Reply::Refused(error.to_string()),
+            Err(error) => failed_call(&error),
         }
     }
 
@@ -322,8 +322,6 @@ struct Search {
     /// This host said that it answers for the key.
     sure_of: Option<Incarnation>,
     denials: u32,
-    /// Somebody did not answer at all.
-    silent: bool,
     asked: Vec<HostName>,
     reason: String,
 }
@@ -378,7 +376,7 @@ impl Search {
 
     /// What an operation that was answered by nobody ends with. None of it was executed.
     fn into_error(self, operation: &Operation) -> Error {
-        if self.denials > 0 && !self.silent {
+        if self.denials > 0 {
             return Error::Unavailable { have: 0, need: 1, hosts: self.asked };
         }
         match operation {
@@ -422,6 +420,13 @@ pub(crate) fn update_item(
         value_bytes: value.len() as u32,
     };
     (item, value)
+}
+
+fn failed_call(error: &CallError) -> Reply {
+    match error {
+        CallError::NotExecuted(reason) => Reply::Gone(reason.clone()),
+        other => Reply::Refused(other.to_string()),
+    }
 }
 
 fn item_reply(reply: Option<ItemReply>, body: Bytes, operation: &Operation) -> Reply {
