@@ -149,14 +149,15 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Every member has a live successor; only the only member needs none.
+    /// Every list names a live member. An empty list means the node itself, which lives; that it should not be
+    /// alone is for [`Snapshot::at_most_one_ring`] to find.
     ///
     /// # Errors
     /// Names the member.
     pub fn live_successors(&self) -> Result<(), Violation> {
         for node in &self.nodes {
-            let needed = self.nodes.len() > 1 && !self.awaits_first_successor(node);
-            if needed && !node.successors.iter().any(|peer| self.index(peer).is_some()) {
+            let alive = |peer| self.index(peer).is_some();
+            if !node.successors.is_empty() && !node.successors.iter().any(alive) {
                 return Err(Violation::new("live_successors", self.describe(node)));
             }
         }
@@ -353,11 +354,6 @@ impl Snapshot {
             power = table.next_uncovered(power);
         }
         table
-    }
-
-    /// A node that was alone and has been notified, but has not stabilized since: it has no list yet.
-    fn awaits_first_successor(&self, node: &NodeSnapshot) -> bool {
-        node.successors.is_empty() && node.predecessor.as_ref().is_some_and(|peer| self.index(peer).is_some())
     }
 
     /// The first live entry of the list; the node itself when its list is empty.

@@ -188,8 +188,7 @@ impl Ring {
 
     /// How a round of stabilization begins.
     ///
-    /// A node without a successor asks the predecessor that notified it (the second node of a ring becomes the
-    /// first one's successor that way), and failing that its nearest finger.
+    /// A node that lost every successor asks its predecessor, and failing that its nearest finger.
     pub fn stabilize(&self) -> Step {
         match (self.successors.first(), &self.predecessor, self.fingers.peers().first()) {
             (Some(successor), _, _) => Step::AskSuccessor(successor.clone()),
@@ -225,7 +224,8 @@ impl Ring {
         }
     }
 
-    /// `notifier` believes to be the predecessor.
+    /// `notifier` believes to be the predecessor. To a node that knows no successor it becomes that too: so the
+    /// second node of a ring becomes the first one's successor.
     ///
     /// Source: Zave's Rectify.
     pub fn rectify(&mut self, notifier: &Peer) -> Rectify {
@@ -237,6 +237,9 @@ impl Ring {
             Some(old) if !notifier.id.in_open(&old.id, &self.me.id) => Rectify::AskOld(old.clone()),
             _ => {
                 self.predecessor = Some(notifier.clone());
+                if self.successors.first().is_none() {
+                    self.adopt(notifier, &[]);
+                }
                 Rectify::Adopted
             }
         }
@@ -355,7 +358,7 @@ impl Ring {
         &known[..known.partition_point(|peer| peer.id.in_open(&self.me.id, id))]
     }
 
-    /// The successor list; until the first stabilization of a lone node, the predecessor that notified it.
+    /// The successor list; to a node that lost every successor, its predecessor.
     pub(crate) fn known_successors(&self) -> &[Peer] {
         match (self.successors(), &self.predecessor) {
             ([], predecessor) => predecessor.as_slice(),

@@ -87,11 +87,9 @@ fn a_member_whose_successors_are_all_dead_is_found() {
     assert_eq!(property, "live_successors");
     assert!(detail.contains("0x28@host-40 (dead)"), "{detail}");
     assert!(ring.operating_assumption(2).is_err());
-    assert!(snapshot(&[(10, &[])]).live_successors().is_ok(), "the only member needs none");
-    assert!(snapshot(&[(10, &[]), (20, &[10])]).live_successors().is_err());
-    let notified = vec![node(10, Some(20), &[]), node(20, Some(10), &[10])];
-    let notified = Snapshot::new(space(), notified).unwrap();
-    assert!(notified.live_successors().is_ok(), "the first of two, before it stabilizes");
+    snapshot(&[(10, &[]), (20, &[10])]).safety().expect("a lone node before its first notification");
+    let lost = snapshot(&[(10, &[]), (20, &[30]), (30, &[20])]);
+    assert_eq!(broken(lost.safety()).0, "at_most_one_ring", "a node that lost every successor");
 }
 
 #[test]

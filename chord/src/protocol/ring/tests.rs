@@ -116,8 +116,8 @@ fn two_lone_steps_make_a_ring_of_two() {
         Route::Owner { owners, .. } if owners == [node(200)]
     ));
 
-    assert_eq!(first.stabilize(), Step::AskCandidate(node(200)));
-    let step = first.stabilize_from_predecessor(&node(200), Some(&second.neighbours()));
+    assert_eq!(first.stabilize(), Step::AskSuccessor(node(200)));
+    let step = first.stabilize_from_successor(&node(200), &second.neighbours());
     assert_eq!(step, Step::Notify(node(200)));
     assert_eq!(second.rectify(&node(10)), Rectify::Kept);
     assert_eq!((list(&first), list(&second)), (vec![200], vec![10]));

@@ -225,3 +225,94 @@ fn safety_holds_after_every_step_and_the_ideal_ring_follows_when_events_stop() {
             .unwrap_or_else(|violation| panic!("seed {seed} does not become ideal: {violation}"));
     }
 }
+
+/// A batch on its way to its host, and then its answers on their way back.
+struct Flight {
+    from: usize,
+    to: Arc<Host>,
+    asks: Vec<Ask>,
+    answers: Option<Result<Vec<Answer>, Failed>>,
+}
+
+impl Flight {
+    /// Whether a list made of these answers would name a live node, wherever they name one at all.
+    fn outlives(&self, simulation: &Simulation) -> bool {
+        let alive = |peer: &Peer| simulation.host(index_of(&peer.host)).is_some();
+        let Some(Ok(answers)) = &self.answers else { return true };
+        simulation.host(index_of(&self.to)).is_some()
+            || answers.iter().all(|answer| match answer {
+                Answer::Neighbours(its) => its.successors.iter().any(alive),
+                _ => true,
+            })
+    }
+}
+
+fn fly(flights: &mut Vec<Flight>, from: usize, batches: Batches) {
+    flights.extend(batches.into_iter().map(|(to, asks)| Flight { from, to, asks, answers: None }));
+}
+
+/// As above, but now every question and every answer is a message of its own that may be overtaken by anything:
+/// rounds of many hosts overlap, and replies come long after what they tell has changed.
+#[test]
+fn safety_holds_while_messages_overtake_each_other() {
+    let space = IdSpace::new(160, HashKind::Sha1).unwrap();
+    let hosts = 4;
+    let limits = RoutingLimits { contacts: 16, ..RoutingLimits::default() };
+    let mut ended = [0; 2];
+    for seed in 0..200 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut simulation = Simulation::new(space, limits);
+        simulation.create(&ids_of(space, &format!("host-{seed}"), 1));
+        let mut flights = Vec::new();
+        for step in 0..400 {
+            let live = simulation.live();
+            let host = *live.choose(&mut rng).unwrap();
+            match rng.random_range(0..40) {
+                0..=2 if live.len() < 14 => {
+                    let _ = simulation.join(&ids_of(space, &format!("host-{seed}-{step}"), 1), host);
+                }
+                event @ 3..=4 if live.len() > 5 => {
+                    let mut without = simulation.clone();
+                    if event == 3 {
+                        without.fail(host)
+                    } else {
+                        without.leave(host)
+                    }
+                    let granted = without.snapshot().unwrap().operating_assumption(hosts);
+                    if granted.is_ok() && flights.iter().all(|flight: &Flight| flight.outlives(&without)) {
+                        simulation = without;
+                        ended[event - 3] += 1;
+                    }
+                }
+                5..=12 => {
+                    let kind = if rng.random_bool(0.8) { Round::Stabilize } else { Round::FixFingers };
+                    let batches = simulation.host_mut(host).unwrap().start_round(kind);
+                    fly(&mut flights, host, batches);
+                }
+                _ if !flights.is_empty() => {
+                    let mut flight = flights.swap_remove(rng.random_range(0..flights.len()));
+                    match flight.answers.take() {
+                        None => {
+                            flight.answers = Some(simulation.call(&flight.to, &flight.asks));
+                            flights.push(flight);
+                        }
+                        Some(answers) => {
+                            if let Some(asker) = simulation.host_mut(flight.from) {
+                                let answers = answers.as_deref().map_err(|failed| *failed);
+                                let more = asker.apply(&flight.to, &flight.asks, answers);
+                                fly(&mut flights, flight.from, more);
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+            let safe = simulation.snapshot().and_then(|snapshot| snapshot.safety());
+            safe.unwrap_or_else(|violation| panic!("seed {seed}, step {step}: {violation}"));
+        }
+        simulation
+            .converge(40, &mut rng)
+            .unwrap_or_else(|violation| panic!("seed {seed} does not become ideal: {violation}"));
+    }
+    assert!(ended.iter().all(|count| *count > 100), "too few ends to mean anything: {ended:?}");
+}
