@@ -314,5 +314,5 @@ fn safety_holds_while_messages_overtake_each_other() {
             .converge(40, &mut rng)
             .unwrap_or_else(|violation| panic!("seed {seed} does not become ideal: {violation}"));
     }
-    assert!(ended.iter().all(|count| *count > 100), "too few ends to mean anything: {ended:?}");
+    assert!(ended.iter().all(|count| *count > 50), "too few ends to mean anything: {ended:?}");
 }
