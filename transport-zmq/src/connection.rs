@@ -1,11 +1,12 @@
 //! One connected DEALER and the calls that wait on it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use chord::transport::{Frame, Lane, TransportError};
+use chord::transport::{Frame, Lane};
 use futures::channel::mpsc;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{Notify, oneshot};
@@ -16,8 +17,20 @@ use crate::counters::Counters;
 use crate::frame::{Header, Kind, Malformed, parse_too_large};
 use crate::lifetime::Lifeline;
 
-/// What a call ends with when the peer answers.
-pub(crate) type Answer = Result<Frame, TransportError>;
+/// Requests that are queued before they are flushed without waiting for more.
+const MAX_BATCH: usize = 1024;
+
+/// What a call ends with, unless the connection is lost.
+pub(crate) enum Answer {
+    Reply(Frame),
+    /// The peer, or we, refused a frame of `len` bytes for a limit of `max`.
+    TooLarge {
+        len: usize,
+        max: usize,
+    },
+    /// The library's queue was full when the request was to be flushed.
+    NotSent,
+}
 
 /// A connected DEALER: calls are handed over here, [`Connection::run`] brings the answers.
 pub(crate) struct Connection {
@@ -26,15 +39,39 @@ pub(crate) struct Connection {
     /// Messages received, so that a call that timed out can tell whether the peer said anything meanwhile.
     heard: AtomicU64,
     drained: Notify,
+    queued: Notify,
+    batches: bool,
 }
 
 struct State {
     /// `None` once the connection is lost.
     send: Option<DealerSendHalf>,
+    /// Requests for [`Connection::flush`]; at most [`MAX_BATCH`].
+    outbox: Vec<(u64, ZmqMessage)>,
     /// At most the peer's bound on calls in flight: a call that ends removes its entry.
-    waiting: HashMap<u64, oneshot::Sender<Answer>>,
+    waiting: HashMap<u64, oneshot::Sender<Answer>, BuildHasherDefault<CorrelationHasher>>,
     /// No new calls; the connection ends with the last that waits.
     retired: bool,
+}
+
+/// Correlation ids are counted up by ourselves: they need no mixing.
+#[derive(Default)]
+struct CorrelationHasher(u64);
+
+impl Hasher for CorrelationHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 << 8) | u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Why a frame was not handed over. It was certainly not sent.
@@ -57,13 +94,20 @@ pub(crate) struct WaitingCall {
 }
 
 impl Connection {
-    pub(crate) fn new(send: DealerSendHalf) -> Connection {
-        let state = State { send: Some(send), waiting: HashMap::new(), retired: false };
-        Connection { state: Mutex::new(state), heard: AtomicU64::new(0), drained: Notify::new() }
+    pub(crate) fn new(send: DealerSendHalf, batches: bool) -> Connection {
+        let state =
+            State { send: Some(send), outbox: Vec::new(), waiting: HashMap::default(), retired: false };
+        Connection {
+            state: Mutex::new(state),
+            heard: AtomicU64::new(0),
+            drained: Notify::new(),
+            queued: Notify::new(),
+            batches,
+        }
     }
 
-    /// Hands a request to the library. Never blocks: the library only queues, and what it would wait for is
-    /// given up.
+    /// Hands a request over; never blocks. It goes to the library at once, or, where that costs a system call
+    /// for each of many, is queued for [`Connection::flush`].
     pub(crate) fn hand_over(
         self: &Arc<Self>,
         correlation: u64,
@@ -73,16 +117,22 @@ impl Connection {
     ) -> Result<WaitingCall, NotSent> {
         let message = message(None, Header { kind: Kind::Request, lane, correlation }, frame);
         let (answer_tx, answer_rx) = oneshot::channel();
-        let mut state = self.state.lock().expect("no holder panics");
-        if state.retired {
-            return Err(NotSent::Gone);
+        let mut guard = self.state.lock().expect("no holder panics");
+        let state = &mut *guard;
+        let send = state.send.as_mut().filter(|_| !state.retired).ok_or(NotSent::Gone)?;
+        if self.batches && !state.waiting.is_empty() {
+            state.waiting.insert(correlation, answer_tx);
+            state.outbox.push((correlation, message));
+            match state.outbox.len() {
+                1 => self.queued.notify_one(),
+                MAX_BATCH.. => state.flush(),
+                _ => {}
+            }
+        } else {
+            queue(send, message)?;
+            state.waiting.insert(correlation, answer_tx);
         }
-        match state.send.as_mut().ok_or(NotSent::Gone)?.send(message).now_or_never() {
-            Some(Ok(())) => state.waiting.insert(correlation, answer_tx),
-            Some(Err(_)) => return Err(NotSent::Gone),
-            None => return Err(NotSent::Full),
-        };
-        drop(state);
+        drop(guard);
         Ok(WaitingCall {
             connection: self.clone(),
             correlation,
@@ -91,6 +141,16 @@ impl Connection {
             handed_over: now,
             heard_before: self.heard.load(Ordering::Relaxed),
         })
+    }
+
+    /// Hands what calls have queued to the library, in batches, for ever.
+    async fn flush(&self) {
+        loop {
+            self.queued.notified().await;
+            // Whoever is about to call goes first and is part of the batch.
+            tokio::task::yield_now().await;
+            self.state.lock().expect("no holder panics").flush();
+        }
     }
 
     /// Takes no more calls and ends when none waits any more.
@@ -119,6 +179,7 @@ impl Connection {
             () = disconnected(&mut monitor) => "the connection was lost",
             () = self.drained.notified() => "it was given up",
             () = self.read(&mut recv, max_frame_bytes, counters) => "the connection failed",
+            () = self.flush() => unreachable!("it never ends"),
         }
     }
 
@@ -147,9 +208,23 @@ impl Connection {
 
     fn lose(&self) {
         let mut state = self.state.lock().expect("no holder panics");
-        let (send, waiting) = (state.send.take(), std::mem::take(&mut state.waiting));
+        let lost = (state.send.take(), std::mem::take(&mut state.outbox), std::mem::take(&mut state.waiting));
         drop(state);
-        drop((send, waiting));
+        drop(lost);
+    }
+}
+
+impl State {
+    fn flush(&mut self) {
+        let Some(send) = &mut self.send else { return };
+        for (correlation, message) in self.outbox.drain(..) {
+            // A lost connection tells everyone who waits when it ends.
+            if queue(send, message) == Err(NotSent::Full)
+                && let Some(answer_tx) = self.waiting.remove(&correlation)
+            {
+                let _ = answer_tx.send(Answer::NotSent);
+            }
+        }
     }
 }
 
@@ -192,22 +267,28 @@ impl Drop for WaitingCall {
 pub(crate) fn message(peer: Option<Bytes>, header: Header, frame: &Frame) -> ZmqMessage {
     let mut parts = Vec::with_capacity(3);
     parts.extend(peer);
-    parts.push(header.encode(frame));
-    if !frame.body.is_empty() {
-        parts.push(frame.body.clone());
+    header.encode(frame, &mut parts);
+    parts.try_into().expect("there is a first part")
+}
+
+/// Puts a message into the library's queue. Never waits: what the library would wait for is given up.
+fn queue(send: &mut DealerSendHalf, message: ZmqMessage) -> Result<(), NotSent> {
+    match send.send(message).now_or_never() {
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) => Err(NotSent::Gone),
+        None => Err(NotSent::Full),
     }
-    parts.try_into().expect("the header is always there")
 }
 
 fn answer(message: ZmqMessage, max: usize) -> Result<(u64, Answer), Malformed> {
     let (header, frame) = Header::decode(message.into_vecdeque().into_iter())?;
     let answer = match header.kind {
         Kind::Request => return Err(Malformed("a request where replies are expected")),
-        Kind::Reply if frame.len() > max => Err(TransportError::TooLarge { len: frame.len(), max }),
-        Kind::Reply => Ok(frame),
+        Kind::Reply if frame.len() > max => Answer::TooLarge { len: frame.len(), max },
+        Kind::Reply => Answer::Reply(frame),
         Kind::TooLarge => {
             let (len, max) = parse_too_large(frame)?;
-            Err(TransportError::TooLarge { len, max })
+            Answer::TooLarge { len, max }
         }
     };
     Ok((header.correlation, answer))

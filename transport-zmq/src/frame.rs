@@ -1,7 +1,7 @@
 //! Our framing inside a ZeroMQ message.
 //!
-//! A message has one part, or two when the frame has a body: `header + head`, then `body`. The header is 24
-//! bytes, integers big-endian:
+//! A message has one part, `header + head + body`; a body longer than 4 KiB is not copied and makes a second
+//! part. The header is 24 bytes, integers big-endian:
 //!
 //! | bytes | field |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | 7 | zero |
 //! | 8..16 | correlation id, chosen by the caller and returned unchanged |
 //! | 16..20 | bytes of the head |
-//! | 20..24 | bytes of the body; zero exactly when there is no second part |
+//! | 20..24 | bytes of the body; above 4096 exactly when there is a second part |
 //!
 //! A "too large" answer has a head of 16 bytes: the length refused and the limit it exceeds.
 
@@ -23,7 +23,10 @@ const MAGIC: u32 = u32::from_be_bytes(*b"CHZQ");
 const VERSION: u8 = 1;
 
 /// Bytes of the header.
-pub(crate) const HEADER_BYTES: usize = 24;
+const HEADER_BYTES: usize = 24;
+
+/// Longest body that is copied behind the head: cheaper than a part of its own, for both ends.
+const INLINE_BODY_BYTES: usize = 4096;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +50,11 @@ pub(crate) struct Header {
 pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl Header {
-    /// The part that goes first. The frame's head and body must each be shorter than 4 GiB, which the frame
+    /// Appends the message's parts. The frame's head and body must each be shorter than 4 GiB, which the frame
     /// limit guarantees.
-    pub(crate) fn encode(self, frame: &Frame) -> Bytes {
-        let mut first = BytesMut::with_capacity(HEADER_BYTES + frame.head.len());
+    pub(crate) fn encode(self, frame: &Frame, parts: &mut Vec<Bytes>) {
+        let inline = if frame.body.len() > INLINE_BODY_BYTES { &[][..] } else { &frame.body };
+        let mut first = BytesMut::with_capacity(HEADER_BYTES + frame.head.len() + inline.len());
         first.put_u32(MAGIC);
         first.put_u8(VERSION);
         first.put_u8(match self.kind {
@@ -68,13 +72,17 @@ impl Header {
         first.put_u32(frame.head.len() as u32);
         first.put_u32(frame.body.len() as u32);
         first.put_slice(&frame.head);
-        first.freeze()
+        first.put_slice(inline);
+        parts.push(first.freeze());
+        if inline.len() < frame.body.len() {
+            parts.push(frame.body.clone());
+        }
     }
 
     /// The message in `parts`, which must be all parts of one message. Copies nothing.
     pub(crate) fn decode(mut parts: impl Iterator<Item = Bytes>) -> Result<(Header, Frame), Malformed> {
         let mut head = parts.next().ok_or(Malformed("no part"))?;
-        let body = parts.next();
+        let second = parts.next();
         if parts.next().is_some() {
             return Err(Malformed("more than two parts"));
         }
@@ -104,13 +112,19 @@ impl Header {
         }
         let correlation = head.get_u64();
         let (head_len, body_len) = (head.get_u32() as usize, head.get_u32() as usize);
-        if head.len() != head_len {
+        if head.len() < head_len {
             return Err(Malformed("wrong head length"));
         }
-        if body.as_ref().map_or(0, Bytes::len) != body_len || body.is_some() != (body_len > 0) {
+        let inline = head.split_off(head_len);
+        let body = match second {
+            Some(second) if inline.is_empty() && second.len() > INLINE_BODY_BYTES => second,
+            None if inline.len() <= INLINE_BODY_BYTES => inline,
+            _ => return Err(Malformed("a body where it does not belong")),
+        };
+        if body.len() != body_len {
             return Err(Malformed("wrong body length"));
         }
-        Ok((Header { kind, lane, correlation }, Frame { head, body: body.unwrap_or_default() }))
+        Ok((Header { kind, lane, correlation }, Frame { head, body }))
     }
 }
 
@@ -138,30 +152,40 @@ mod tests {
     const HEADER: Header =
         Header { kind: Kind::Request, lane: Lane::Bulk, correlation: 0x0102_0304_0506_0708 };
 
-    fn parts(frame: &Frame) -> Vec<Bytes> {
-        let mut parts = vec![HEADER.encode(frame)];
-        if !frame.body.is_empty() {
-            parts.push(frame.body.clone());
-        }
+    fn parts(header: Header, frame: &Frame) -> Vec<Bytes> {
+        let mut parts = Vec::new();
+        header.encode(frame, &mut parts);
         parts
+    }
+
+    fn decoded(parts: &[Bytes]) -> Result<(Header, Frame), Malformed> {
+        Header::decode(parts.iter().cloned())
+    }
+
+    fn large_body() -> Bytes {
+        vec![7; INLINE_BODY_BYTES + 1].into()
     }
 
     #[test]
     fn a_message_has_the_documented_bytes() {
-        let first = HEADER.encode(&Frame::new(&b"hd"[..], &b"body"[..]));
-        assert_eq!(&first[..], b"CHZQ\x01\x01\x02\x00\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x02\0\0\0\x04hd");
+        let short = parts(HEADER, &Frame::new(&b"hd"[..], &b"body"[..]));
+        let expected = &b"CHZQ\x01\x01\x02\x00\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x02\0\0\0\x04hdbody"[..];
+        assert_eq!(short, [expected]);
+        let long = parts(HEADER, &Frame::new(&b"hd"[..], large_body()));
+        let expected = &b"CHZQ\x01\x01\x02\x00\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x02\0\0\x10\x01hd"[..];
+        assert_eq!(long, [expected, &large_body()]);
     }
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        for (head, body) in [("", ""), ("head", ""), ("", "body"), ("head", "body")] {
-            let frame = Frame::new(head, body);
-            for kind in [Kind::Request, Kind::Reply, Kind::TooLarge] {
-                for lane in [Lane::Control, Lane::Request, Lane::Bulk] {
-                    let header = Header { kind, lane, correlation: u64::MAX };
-                    let mut parts = vec![header.encode(&frame)];
-                    parts.extend((!body.is_empty()).then(|| frame.body.clone()));
-                    assert_eq!(Header::decode(parts.into_iter()), Ok((header, frame.clone())));
+        for body in [0, 1, INLINE_BODY_BYTES, INLINE_BODY_BYTES + 1] {
+            for head in ["", "head"] {
+                let frame = Frame::new(head, vec![9; body]);
+                for kind in [Kind::Request, Kind::Reply, Kind::TooLarge] {
+                    for lane in [Lane::Control, Lane::Request, Lane::Bulk] {
+                        let header = Header { kind, lane, correlation: u64::MAX };
+                        assert_eq!(decoded(&parts(header, &frame)), Ok((header, frame.clone())));
+                    }
                 }
             }
         }
@@ -170,38 +194,40 @@ mod tests {
 
     #[test]
     fn every_truncation_is_refused() {
-        let parts = parts(&Frame::new("head", "body"));
-        assert!(Header::decode(std::iter::empty()).is_err());
-        for len in 0..parts[0].len() {
-            let cut = vec![parts[0].slice(..len), parts[1].clone()];
-            assert!(Header::decode(cut.into_iter()).is_err(), "cut to {len} bytes");
+        assert!(decoded(&[]).is_err());
+        for frame in [Frame::new("head", "body"), Frame::new("head", large_body())] {
+            let whole = parts(HEADER, &frame);
+            for part in 0..whole.len() {
+                for len in 0..whole[part].len() {
+                    let mut cut = whole.clone();
+                    cut[part].truncate(len);
+                    assert!(decoded(&cut).is_err(), "part {part} cut to {len} bytes");
+                }
+            }
         }
-        for len in 0..parts[1].len() {
-            let cut = vec![parts[0].clone(), parts[1].slice(..len)];
-            assert!(Header::decode(cut.into_iter()).is_err(), "body cut to {len} bytes");
-        }
-        assert!(Header::decode(parts[..1].iter().cloned()).is_err(), "a body that is missing");
+        let whole = parts(HEADER, &Frame::new("head", large_body()));
+        assert!(decoded(&whole[..1]).is_err(), "a body that is missing");
     }
 
     #[test]
     fn every_header_byte_is_checked_except_the_correlation_id() {
-        let parts = parts(&Frame::new("head", "body"));
+        let whole = parts(HEADER, &Frame::new("head", "body"));
         for at in (0..8).chain(16..HEADER_BYTES) {
-            let mut hostile = parts[0].to_vec();
+            let mut hostile = whole[0].to_vec();
             hostile[at] ^= 0x80;
-            let hostile = vec![Bytes::from(hostile), parts[1].clone()];
-            assert!(Header::decode(hostile.into_iter()).is_err(), "byte {at} changed");
+            assert!(decoded(&[hostile.into()]).is_err(), "byte {at} changed");
         }
     }
 
     #[test]
-    fn superfluous_parts_are_refused() {
-        let mut three = parts(&Frame::new("head", "body"));
-        three.push(Bytes::from_static(b"more"));
-        assert_eq!(Header::decode(three.into_iter()), Err(Malformed("more than two parts")));
-        let mut empty_body = parts(&Frame::new("head", ""));
-        empty_body.push(Bytes::new());
-        assert_eq!(Header::decode(empty_body.into_iter()), Err(Malformed("wrong body length")));
+    fn a_body_in_the_wrong_place_is_refused() {
+        let short = parts(HEADER, &Frame::new("head", "body"));
+        let long = parts(HEADER, &Frame::new("head", large_body()));
+        let whole: Bytes = long.concat().into();
+        assert!(decoded(&[whole]).is_err(), "a long body behind the head");
+        assert!(decoded(&[short[0].clone(), Bytes::new()]).is_err(), "an empty second part");
+        assert!(decoded(&[short[0].clone(), long[1].clone()]).is_err(), "two bodies");
+        assert!(decoded(&[long[0].clone(), long[1].clone(), long[1].clone()]).is_err(), "three parts");
         assert!(parse_too_large(Frame::new("fifteen bytes..", "")).is_err());
     }
 }

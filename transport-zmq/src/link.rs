@@ -18,6 +18,10 @@ use crate::socket;
 pub(crate) struct Context {
     pub(crate) config: ZmqConfig,
     pub(crate) counters: Counters,
+    /// Whether we gather frames into batches before the library sees them. Its writers flush when they run. On
+    /// a current-thread runtime they run after every task that was ready before them, and find a batch. A
+    /// multi-thread runtime runs a woken task next, and it would find one frame.
+    pub(crate) batches: bool,
 }
 
 type Dial = Shared<oneshot::Receiver<Result<Arc<Connection>, Arc<str>>>>;
@@ -54,6 +58,14 @@ enum Step {
 impl Link {
     pub(crate) fn new(endpoint: Endpoint) -> Arc<Link> {
         Arc::new(Link { endpoint, state: Mutex::new(State::Down(None)) })
+    }
+
+    /// The connection, if there is one.
+    pub(crate) fn up(&self) -> Option<Arc<Connection>> {
+        match &*self.state.lock().expect("no holder panics") {
+            State::Up(connection) => Some(connection.clone()),
+            State::Down(_) | State::Dialling { .. } => None,
+        }
     }
 
     /// The connection, dialled if there is none; all concurrent callers share one dial. Cancel safe: a dial
@@ -141,7 +153,7 @@ impl Link {
                 return;
             }
         };
-        let connection = Arc::new(Connection::new(dialled.send));
+        let connection = Arc::new(Connection::new(dialled.send, context.batches));
         *self.state.lock().expect("no holder panics") = State::Up(connection.clone());
         let _ = dial_tx.send(Ok(connection.clone()));
         let max = config.max_frame_bytes;

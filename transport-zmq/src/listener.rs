@@ -15,6 +15,9 @@ use crate::lifetime::Lifeline;
 use crate::link::Context;
 use crate::socket;
 
+/// Replies sent before the listener reads again.
+const MAX_BATCH: usize = 64;
+
 /// Who asked, and under which id and lane.
 struct Caller {
     /// The identity that ROUTER gave to the connection; it names nothing after its end.
@@ -53,7 +56,6 @@ async fn serve(
     context: &Context,
     accept_tx: &mpsc::Sender<Incoming>,
 ) {
-    let max = context.config.max_frame_bytes;
     let mut unanswered = FuturesUnordered::new();
     // `FuturesUnordered` wakes itself once more whenever it has polled everything it holds, which would be at
     // each request of a quiet host. This one is polled once and never again.
@@ -63,24 +65,22 @@ async fn serve(
         let may_read = unanswered.len() <= context.config.max_unanswered;
         tokio::select! {
             Some((caller, reply)) = unanswered.next() => {
-                if let Some(frame) = reply {
-                    reply_to(&mut send, caller, frame, context);
+                if context.batches && unanswered.len() > 1 {
+                    // Replies that are about to come go out with this one.
+                    tokio::task::yield_now().await;
+                }
+                reply_to(&mut send, caller, reply, context);
+                for _ in 1..MAX_BATCH {
+                    let Some(Some((caller, reply))) = unanswered.next().now_or_never() else { break };
+                    reply_to(&mut send, caller, reply, context);
                 }
             }
             request = next_request(&mut recv, accept_tx), if may_read => {
                 let Some((permit, message)) = request else { return };
-                match parse(message) {
-                    Ok((caller, frame)) if frame.len() > max => {
-                        context.counters.oversized();
-                        let refusal = too_large(frame.len(), max);
-                        send_to(&mut send, caller, Kind::TooLarge, &refusal, context);
-                    }
-                    Ok((caller, frame)) => {
-                        let (incoming, reply_rx) = Incoming::new(frame, None);
-                        permit.send(incoming);
-                        unanswered.push(answered(caller, reply_rx));
-                    }
-                    Err(Malformed(reason)) => context.counters.malformed(reason),
+                if let Some((caller, frame)) = admitted(message, &mut send, context) {
+                    let (incoming, reply_rx) = Incoming::new(frame, None);
+                    permit.send(incoming);
+                    unanswered.push(answered(caller, reply_rx));
                 }
             }
         }
@@ -102,6 +102,23 @@ async fn next_request<'a>(
     }
 }
 
+/// The request in `message`, unless it is malformed or too large.
+fn admitted(message: ZmqMessage, send: &mut RouterSendHalf, context: &Context) -> Option<(Caller, Frame)> {
+    let max = context.config.max_frame_bytes;
+    match parse(message) {
+        Ok((caller, frame)) if frame.len() > max => {
+            context.counters.oversized();
+            send_to(send, caller, Kind::TooLarge, &too_large(frame.len(), max), context);
+            None
+        }
+        Ok(request) => Some(request),
+        Err(Malformed(reason)) => {
+            context.counters.malformed(reason);
+            None
+        }
+    }
+}
+
 async fn answered(caller: Caller, reply_rx: oneshot::Receiver<Frame>) -> (Caller, Option<Frame>) {
     (caller, reply_rx.await.ok())
 }
@@ -116,7 +133,8 @@ fn parse(message: ZmqMessage) -> Result<(Caller, Frame), Malformed> {
     Ok((Caller { peer, correlation, lane }, frame))
 }
 
-fn reply_to(send: &mut RouterSendHalf, caller: Caller, frame: Frame, context: &Context) {
+fn reply_to(send: &mut RouterSendHalf, caller: Caller, reply: Option<Frame>, context: &Context) {
+    let Some(frame) = reply else { return };
     let max = context.config.max_frame_bytes;
     if frame.len() > max {
         send_to(send, caller, Kind::TooLarge, &too_large(frame.len(), max), context);

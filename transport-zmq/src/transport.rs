@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chord::transport::{CallOptions, Endpoint, Frame, Incoming, Transport, TransportError};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{SCHEME, ZmqConfig, ZmqError};
-use crate::connection::{NotSent, WaitingCall};
+use crate::connection::{Answer, Connection, NotSent, WaitingCall};
 use crate::counters::{Counters, ZmqStats};
 use crate::lifetime::Lifetime;
 use crate::link::{Context, Link};
@@ -63,7 +64,8 @@ impl ZmqTransport {
         }
         let (accept_tx, accept_rx) = mpsc::channel(config.accept_queue);
         let peers = Peers::new(config.max_peers, config.max_in_flight);
-        let context = Arc::new(Context { config, counters: Counters::default() });
+        let batches = Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread;
+        let context = Arc::new(Context { config, counters: Counters::default(), batches });
         let lifetime = Lifetime::new();
         let lifeline = lifetime.lifeline().expect("it is not closing yet");
         tokio::spawn(listener::run(router, context.clone(), accept_tx, lifeline));
@@ -80,8 +82,8 @@ impl ZmqTransport {
         self.context.counters.snapshot()
     }
 
-    /// Hands `frame` to a connection, dialled if need be. Cancel safe.
-    async fn hand_over(
+    /// Hands `frame` to a connection that is to be dialled, or was lost. Cancel safe.
+    async fn dial_and_hand_over(
         &self,
         link: &Arc<Link>,
         to: &Endpoint,
@@ -91,14 +93,10 @@ impl ZmqTransport {
     ) -> Result<WaitingCall, TransportError> {
         for _ in 0..ATTEMPTS {
             let connection = link.connection(&self.context, &self.lifetime, options.deadline).await?;
-            let now = Instant::now();
-            if now >= options.deadline {
-                return Err(timed_out(to, "the deadline passed before it was sent"));
-            }
-            match connection.hand_over(ticket, options.lane, frame, now) {
+            match hand_over(&connection, ticket, frame, to, options) {
                 Ok(call) => return Ok(call),
-                Err(NotSent::Full) => return Err(TransportError::Overloaded { endpoint: to.clone() }),
-                Err(NotSent::Gone) => link.give_up(&connection),
+                Err(Refused::Finally(error)) => return Err(error),
+                Err(Refused::Gone) => link.give_up(&connection),
             }
         }
         if self.lifetime.is_closing() {
@@ -122,16 +120,26 @@ impl Transport for ZmqTransport {
         if frame.len() > max {
             return Err(TransportError::TooLarge { len: frame.len(), max });
         }
-        if to.scheme() != SCHEME {
+        if !to.as_str().strip_prefix(SCHEME).is_some_and(|rest| rest.starts_with("://")) {
             return Err(unreachable(to, "not a zmq endpoint"));
         }
         let slot = self.peers.slot(to).ok_or_else(|| TransportError::Overloaded { endpoint: to.clone() })?;
         let link = slot.link(options.lane);
-        let handed_over =
-            timeout_at(options.deadline, self.hand_over(link, to, slot.ticket, &frame, options));
-        let mut call = handed_over.await.map_err(|_| timed_out(to, "still connecting"))??;
+        let at_once = link.up().map(|up| hand_over(&up, slot.ticket, &frame, to, options));
+        let mut call = match at_once {
+            Some(Ok(call)) => call,
+            Some(Err(Refused::Finally(error))) => return Err(error),
+            Some(Err(Refused::Gone)) | None => {
+                // Boxed, so that the calls of every day need not carry its state.
+                let dialled = Box::pin(self.dial_and_hand_over(link, to, slot.ticket, &frame, options));
+                let dialled = timeout_at(options.deadline, dialled).await;
+                dialled.map_err(|_| timed_out(to, "still connecting"))??
+            }
+        };
         match timeout_at(options.deadline, call.answer()).await {
-            Ok(Some(answer)) => answer,
+            Ok(Some(Answer::Reply(frame))) => Ok(frame),
+            Ok(Some(Answer::TooLarge { len, max })) => Err(TransportError::TooLarge { len, max }),
+            Ok(Some(Answer::NotSent)) => Err(TransportError::Overloaded { endpoint: to.clone() }),
             Ok(None) if self.lifetime.is_closing() => Err(TransportError::Closed),
             Ok(None) => Err(timed_out(to, "the connection was lost")),
             Err(_) => {
@@ -155,6 +163,30 @@ impl Transport for ZmqTransport {
             while accept_rx.try_recv().is_ok() {}
         }
     }
+}
+
+/// Why a connection did not take a frame.
+enum Refused {
+    Finally(TransportError),
+    /// The connection is lost; another may take it.
+    Gone,
+}
+
+fn hand_over(
+    connection: &Arc<Connection>,
+    ticket: u64,
+    frame: &Frame,
+    to: &Endpoint,
+    options: CallOptions,
+) -> Result<WaitingCall, Refused> {
+    let now = Instant::now();
+    if now >= options.deadline {
+        return Err(Refused::Finally(timed_out(to, "the deadline passed before it was sent")));
+    }
+    connection.hand_over(ticket, options.lane, frame, now).map_err(|refused| match refused {
+        NotSent::Full => Refused::Finally(TransportError::Overloaded { endpoint: to.clone() }),
+        NotSent::Gone => Refused::Gone,
+    })
 }
 
 fn unreachable(endpoint: &Endpoint, reason: &str) -> TransportError {

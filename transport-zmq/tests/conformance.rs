@@ -48,11 +48,11 @@ impl Fixture for Sockets {
     }
 
     fn absent(&self) -> Endpoint {
-        "zmq://absent@127.0.0.1:1".parse().unwrap()
+        "zmq://absent@127.0.0.1:1".parse().expect("an endpoint")
     }
 
     async fn garbage(&self, to: &Endpoint, bytes: &[u8]) {
-        let mut stream = TcpStream::connect(to.address()).await.unwrap();
+        let mut stream = TcpStream::connect(to.address()).await.expect("the listener accepts");
         // The listener may hang up before it has taken everything.
         let _ = stream.write_all(bytes).await;
         let _ = stream.shutdown().await;
