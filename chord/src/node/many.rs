@@ -219,6 +219,9 @@ impl<T: Transport> Node<T> {
             Err(CallError::NoReply(reason)) => {
                 return positions.iter().map(|_| indeterminate(&reason)).collect();
             }
+            Err(CallError::Closed) => {
+                return positions.iter().map(|_| indeterminate("this node was closed")).collect();
+            }
             Err(_) => return positions.iter().map(|_| None).collect(),
         };
         let lengths = replies.iter().map(|reply| match reply {

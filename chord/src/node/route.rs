@@ -253,6 +253,10 @@ impl<T: Transport> Node<T> {
             Err(CallError::NoReply(reason)) if !request.is_idempotent() => {
                 Reply::Failed(Error::Indeterminate { copies: 0, reason })
             }
+            // The call may have been cut off after it was sent.
+            Err(CallError::Closed) if !request.is_idempotent() => {
+                Reply::Failed(Error::Indeterminate { copies: 0, reason: "this node was closed".into() })
+            }
             Err(CallError::TooLarge { len, max }) => {
                 Reply::Failed(Error::TooLarge { what: "a frame", len, max })
             }

@@ -121,6 +121,10 @@ impl<T: Transport> Node<T> {
     fn answer_round(&self, asks: &[Ask]) -> Vec<Answer> {
         let mut routing = self.routing();
         let before = routing.changed();
+        routing.learn(asks.iter().filter_map(|ask| match ask {
+            Ask::Notify { from, .. } => Some(from),
+            _ => None,
+        }));
         let answers = asks.iter().map(|ask| routing.answer(ask)).collect();
         let news = routing.changed() != before || routing.has_doubt();
         drop(routing);
@@ -284,7 +288,9 @@ impl<T: Transport> Node<T> {
         };
         match self.call(next, request, value, Lane::Request, deadline).await {
             Ok((Response::Items(mut replies), body)) if replies.len() == 1 => (replies.remove(0), body),
-            Err(CallError::NoReply(_)) if !request.is_idempotent() => (ItemReply::Forgotten, Bytes::new()),
+            Err(CallError::NoReply(_) | CallError::Closed) if !request.is_idempotent() => {
+                (ItemReply::Forgotten, Bytes::new())
+            }
             Ok(_) => (ItemReply::TryAgain("the next owner answered nonsense".into()), Bytes::new()),
             Err(error) => (ItemReply::TryAgain(error.to_string()), Bytes::new()),
         }
