@@ -16,6 +16,7 @@ use crate::protocol::id::IdSpace;
 use crate::protocol::message::{Parameters, Request, Response};
 use crate::protocol::peer::{Host, Incarnation, Peer};
 use crate::protocol::ring::Ring;
+use crate::protocol::routing::rounds::Round;
 use crate::protocol::routing::{Answer, Ask, Route, Routing, RoutingLimits, RoutingMode};
 use crate::protocol::successors::SuccessorLimits;
 use crate::protocol::wire::{self, Header};
@@ -77,7 +78,7 @@ impl<T: Transport> Node<T> {
         let groups = Groups::empty(host);
         let node = Arc::new(Node::new(transport, config, parameters, identity, groups, routing, storage));
         node.tasks.spawn(node.clone().serve());
-        match node.take_places(&contact, peers).await {
+        match node.take_places(known, &contact, peers).await {
             Ok(()) => {}
             Err(error) => {
                 node.shut_down(Error::Closed(format!("the join failed: {error}"))).await;
@@ -91,8 +92,14 @@ impl<T: Transport> Node<T> {
         Ok(node)
     }
 
-    /// Every virtual node finds its place, one after the other.
-    async fn take_places(&self, contact: &Arc<Host>, peers: Vec<Peer>) -> Result<(), Error> {
+    /// Every virtual node finds its place, one after the other; then their successors are told, so that the ring
+    /// knows of this host: its only other host would not take itself for the last one any more.
+    async fn take_places(
+        &self,
+        known: &[Endpoint],
+        contact: &Arc<Host>,
+        mut peers: Vec<Peer>,
+    ) -> Result<(), Error> {
         self.routing().learn(&peers);
         for (label, me) in &self.virtual_nodes {
             let mut pause = FIRST_PAUSE;
@@ -107,10 +114,32 @@ impl<T: Transport> Node<T> {
                 }
                 tokio::time::sleep(self.jittered(pause)).await;
                 pause = (2 * pause).min(Duration::from_secs(1));
+                peers = self.more_contacts(known, peers).await;
             }
+        }
+        self.maintain(Round::Stabilize).await;
+        if self.is_last_host() {
+            return Err(Error::Unreachable("the ring ended while this host joined it".into()));
         }
         self.ring_changed.notify_one();
         Ok(())
+    }
+
+    /// Whom to ask for a place next: the first contact may have left meanwhile.
+    async fn more_contacts(&self, known: &[Endpoint], mut peers: Vec<Peer>) -> Vec<Peer> {
+        if let Ok((_, fresh, parameters)) = first_contact(&self.transport, known, &self.me).await
+            && parameters == self.parameters
+        {
+            peers = fresh;
+        }
+        let routing = self.routing();
+        for (_, me) in &self.virtual_nodes {
+            let route = routing.route(&me.id, RoutingMode::Contacts);
+            let others = route.peers().filter(|peer| !peer.same_host(me) && !peers.contains(peer));
+            let others: Vec<Peer> = others.cloned().collect();
+            peers.extend(others);
+        }
+        peers
     }
 
     /// Zave's Join for one virtual node: look its id up, ask the node before it for its successors. `false` when

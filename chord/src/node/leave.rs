@@ -25,6 +25,11 @@ const LEAVE_INTERVAL: Duration = Duration::from_millis(100);
 impl<T: Transport> Node<T> {
     /// Hands everything over, tells the neighbours and ends. The last host with entries stays.
     pub(crate) async fn leave(self: &Arc<Self>) -> Result<(), Error> {
+        self.leave_because(Error::Closed("the node has left".into())).await
+    }
+
+    /// [`Node::leave`], after which every handle says `reason`.
+    pub(crate) async fn leave_because(self: &Arc<Self>, reason: Error) -> Result<(), Error> {
         let started = self.phase.send_if_modified(|phase| {
             let ready = matches!(phase, Phase::Ready);
             if ready {
@@ -47,7 +52,7 @@ impl<T: Transport> Node<T> {
         self.say_goodbye().await;
         self.linger().await;
         tracing::info!(name = %self.me.name, "left the ring");
-        self.shut_down(Error::Closed("the node has left".into())).await;
+        self.shut_down(reason).await;
         Ok(())
     }
 
@@ -98,7 +103,8 @@ impl<T: Transport> Node<T> {
         following.into_iter().map(|(_, host)| host).collect()
     }
 
-    fn is_last_host(&self) -> bool {
+    /// Whether this host's pointers name no other one.
+    pub(crate) fn is_last_host(&self) -> bool {
         let routing = self.routing();
         routing.rings().all(|ring| {
             let mut known = ring.successors().iter().chain(ring.predecessor());
