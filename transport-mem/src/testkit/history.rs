@@ -47,8 +47,8 @@ pub enum Outcome {
     Read(Option<Bytes>),
     /// A write may or may not take effect, at any time. The same as if it had not ended.
     Unknown,
-    /// It has no effect, now and for ever.
-    NotExecuted,
+    /// It has no effect, now and for ever; why.
+    NotExecuted(String),
 }
 
 /// An operation under way. Dropping it leaves it without an end.
@@ -140,7 +140,7 @@ impl Client {
         let result = self.node.get(key).await;
         let outcome = match &result {
             Ok(value) => Outcome::Read(value.clone()),
-            Err(_) => Outcome::NotExecuted,
+            Err(error) => Outcome::NotExecuted(error.to_string()),
         };
         self.history.end(call, outcome);
         result
@@ -175,6 +175,6 @@ fn write_outcome(result: &Result<Receipt, Error>) -> Outcome {
     match result {
         Ok(_) => Outcome::Written,
         Err(Error::Indeterminate { .. }) => Outcome::Unknown,
-        Err(_) => Outcome::NotExecuted,
+        Err(error) => Outcome::NotExecuted(error.to_string()),
     }
 }

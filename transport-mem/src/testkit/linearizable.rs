@@ -69,7 +69,7 @@ fn steps(operations: &[Operation]) -> Vec<Step<'_>> {
     let step = |operation: &'_ Operation| -> Option<(bool, u64)> {
         match (&operation.written, &operation.ended) {
             (None, Some((at, Outcome::Read(_)))) => Some((false, *at)),
-            (None, _) | (Some(_), Some((_, Outcome::NotExecuted))) => None,
+            (None, _) | (Some(_), Some((_, Outcome::NotExecuted(_)))) => None,
             (Some(_), Some((at, Outcome::Written))) => Some((true, *at)),
             (Some(value), _) => was_read(value).then_some((true, u64::MAX)),
         }
@@ -151,7 +151,7 @@ mod tests {
             let outcome = match (what.as_bytes()[0], what.as_bytes()[what.len() - 1]) {
                 (b'r', _) => Outcome::Read(value.clone()),
                 (_, b'?') => Outcome::Unknown,
-                (_, b'!') => Outcome::NotExecuted,
+                (_, b'!') => Outcome::NotExecuted("refused".to_owned()),
                 _ => Outcome::Written,
             };
             Operation {
