@@ -7,12 +7,13 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use crate::config::Interval;
+use crate::error::Error;
 use crate::node::Node;
 use crate::node::call::CallError;
 use crate::protocol::message::{Request, Response};
-use crate::protocol::peer::Host;
-use crate::protocol::routing::Ask;
+use crate::protocol::peer::{Host, Peer};
 use crate::protocol::routing::rounds::{Failed, Round};
+use crate::protocol::routing::{Answer, Ask};
 use crate::transport::Transport;
 
 /// Questions of one message.
@@ -36,6 +37,7 @@ impl<T: Transport> Node<T> {
             if changed {
                 self.hand_off_due.notify_one();
             }
+            self.settle_rivalries().await;
             pause = next_pause(pause, changed, self.config.stabilize);
             tokio::select! {
                 biased;
@@ -67,6 +69,43 @@ impl<T: Transport> Node<T> {
                 self.hand_off_pass().await;
             }
         }
+    }
+
+    /// Two hosts that joined at the same moment may claim one id. Of two that live, the one with the larger (name,
+    /// incarnation) hands over what it has and goes; the other is made known to it.
+    async fn settle_rivalries(self: &Arc<Self>) {
+        let rivals: Vec<Peer> = self.routing().rivals().cloned().collect();
+        for rival in rivals {
+            let me = Peer::new(rival.id, self.me.clone());
+            let asks = vec![Ask::Neighbours { of: rival.id }, Ask::Notify { to: rival.id, from: me }];
+            let request = Request::Round { host: self.me.clone(), asks };
+            let Ok(Response::Round(answers)) = self.control(&rival.host, &request).await else { continue };
+            if !matches!(answers.first(), Some(Answer::Neighbours(_))) {
+                self.routing().forget_rival(&rival);
+                continue;
+            }
+            let ours = (&self.me.name, self.me.incarnation);
+            if ours > (&rival.host.name, rival.host.incarnation) {
+                self.step_down(&rival);
+                return;
+            }
+        }
+    }
+
+    fn step_down(self: &Arc<Self>, rival: &Peer) {
+        let reason = Error::Refused(format!(
+            "id {} is taken by {} at {}, which joined at the same moment",
+            self.parameters.space.show(&rival.id),
+            rival.host.name,
+            rival.host.endpoint
+        ));
+        tracing::error!(%reason, "stepping down");
+        let node = self.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = node.leave_because(reason).await {
+                tracing::warn!(%error, "cannot step down yet");
+            }
+        });
     }
 
     /// Runs one round to its end. Whether the ring's pointers changed meanwhile.

@@ -300,6 +300,13 @@ impl Routing {
         self.nodes.iter().filter_map(|node| node.rival.as_ref())
     }
 
+    /// The host of a rival is there, but runs no such virtual node.
+    pub fn forget_rival(&mut self, rival: &Peer) {
+        for node in &mut self.nodes {
+            node.rival.take_if(|known| known == rival);
+        }
+    }
+
     /// A host gave a sign of life: what others say about it is believed again.
     pub fn alive(&mut self, host: &Host) {
         self.contacts.alive(host.incarnation);
