@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chord::transport::{Endpoint, Lane};
-use quinn::{ClientConfig, Connecting};
+use quinn::{ClientConfig, Connecting, ConnectionError, TransportErrorCode};
 use tokio::net::{UdpSocket, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::certs::dns_name;
 use crate::frame::READY;
@@ -18,6 +18,9 @@ use crate::tasks::Tasks;
 
 /// Addresses of one host that are tried, one after the other.
 const MAX_ADDRESSES: usize = 4;
+
+/// The first pause before a busy listener is asked again.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// What it takes to dial.
 pub(crate) struct Dialler {
@@ -38,8 +41,8 @@ pub(crate) async fn dial(dialler: &Dialler, to: &Endpoint, tasks: &Arc<Tasks>) -
     let share = dialler.timeout / addresses.len() as u32;
     let mut reason = String::new();
     for address in addresses {
-        let dialled = timeout(share, connect(dialler, address, &identity, tasks)).await;
-        match dialled.unwrap_or_else(|_| Err(format!("no answer from {address}"))) {
+        let dialled = timeout(share, connect_patiently(dialler, address, &identity, tasks)).await;
+        match dialled.unwrap_or_else(|_| Err(format!("no answer from {address}, or it is too busy"))) {
             Ok(link) => return Ok(link),
             Err(failed) => reason = failed,
         }
@@ -57,12 +60,43 @@ async fn resolve(to: &Endpoint) -> Result<Vec<SocketAddr>, String> {
     if addresses.is_empty() { Err("its name has no address".to_owned()) } else { Ok(addresses) }
 }
 
-async fn connect(
+/// Why one attempt failed.
+enum Attempt {
+    /// The listener has more handshakes under way than it wants; the next attempt may succeed.
+    Busy,
+    Failed(String),
+}
+
+impl From<String> for Attempt {
+    fn from(reason: String) -> Attempt {
+        Attempt::Failed(reason)
+    }
+}
+
+/// Tries again while the listener is busy, with growing pauses. Whoever asks bounds the time.
+async fn connect_patiently(
     dialler: &Dialler,
     address: SocketAddr,
     identity: &str,
     tasks: &Arc<Tasks>,
 ) -> Result<Arc<Link>, String> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match connect(dialler, address, identity, tasks).await {
+            Ok(link) => return Ok(link),
+            Err(Attempt::Failed(reason)) => return Err(reason),
+            Err(Attempt::Busy) => sleep(pause).await,
+        }
+        pause *= 2;
+    }
+}
+
+async fn connect(
+    dialler: &Dialler,
+    address: SocketAddr,
+    identity: &str,
+    tasks: &Arc<Tasks>,
+) -> Result<Arc<Link>, Attempt> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let connecting = dialler
         .endpoint
@@ -70,7 +104,7 @@ async fn connect(
         .map_err(|error| text(&error))?;
     let connection = tokio::select! {
         connected = shake_hands(connecting) => connected?,
-        reason = refusal(address) => return Err(reason),
+        reason = refusal(address) => return Err(reason.into()),
     };
     let (send, mut recv) = open_lane(&connection, Lane::Control).await.map_err(|error| text(&error))?;
     let mut ready = [0];
@@ -79,14 +113,21 @@ async fn connect(
         None => error.to_string(),
     })?;
     if ready[0] != READY {
-        return Err("it speaks another protocol".to_owned());
+        return Err("it speaks another protocol".to_owned().into());
     }
     let started = Link::start(connection, (send, recv), dialler.max_frame_bytes, tasks).await;
-    started.map_err(|error| text(&error))
+    started.map_err(|error| text(&error).into())
 }
 
-async fn shake_hands(connecting: Connecting) -> Result<quinn::Connection, String> {
-    connecting.await.map_err(|error| error.to_string())
+async fn shake_hands(connecting: Connecting) -> Result<quinn::Connection, Attempt> {
+    connecting.await.map_err(|error| match &error {
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            Attempt::Busy
+        }
+        _ => Attempt::Failed(error.to_string()),
+    })
 }
 
 /// Ends when the network says that nobody listens at `address`. QUIC's own socket, which serves all peers, is

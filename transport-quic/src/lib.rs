@@ -68,9 +68,11 @@
 //! | frames that wait for `accept` | [`accept_queue`](QuicConfig::accept_queue) | peers are not read |
 //! | large frames of a peer being read or waiting for `accept` | 4, and 4 of `Bulk` | they are not read |
 //! | unread bytes of a peer | 1 MiB a stream, 16 MiB a connection | QUIC stops it |
-//! | connections from peers | [`max_connections`](QuicConfig::max_connections) | refused before the handshake |
+//! | connections from peers | [`max_connections`](QuicConfig::max_connections) | refused after the handshake |
 //! | peers called | [`max_connections`](QuicConfig::max_connections) | the one idle longest is let go; all busy: `Overloaded` |
-//! | handshakes at once | 256 | refused; from the 32nd on an address must prove itself first |
+//! | handshakes at once | 256 | refused, and dialled again within `dial_timeout`; from the 32nd on an address must prove itself first |
+//!
+//! The socket asks for a receive buffer of 4 MiB; Linux grants what `net.core.rmem_max` allows.
 //!
 //! A peer that breaks the protocol loses its connection, and the log says why; nobody else notices.
 //!

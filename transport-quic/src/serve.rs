@@ -22,8 +22,8 @@ use crate::large::{Slots, Upload, send_reply};
 use crate::link::{CLOSED, REFUSED, close_after};
 use crate::tasks::Tasks;
 
-/// Handshakes under way at once; more are refused. Past a part of them an address must prove that it is no
-/// forgery before it gets one.
+/// Handshakes under way at once; more are refused, and [`dial`](crate::dial::dial) tries again. Past a part of them
+/// an address must prove that it is no forgery before it gets one.
 const MAX_HANDSHAKES: usize = 256;
 const UNPROVEN_HANDSHAKES: usize = 32;
 
@@ -49,7 +49,7 @@ pub(crate) async fn listen(endpoint: quinn::Endpoint, listener: Listener) {
     let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     while let Some(incoming) = endpoint.accept().await {
         let free = handshakes.available_permits();
-        if listener.connections.available_permits() == 0 || free == 0 {
+        if free == 0 {
             incoming.refuse();
         } else if free <= MAX_HANDSHAKES - UNPROVEN_HANDSHAKES && incoming.may_retry() {
             let _ = incoming.retry();

@@ -20,6 +20,11 @@ use crate::serve::{Arrived, Listener, listen};
 use crate::tasks::{Tasks, TrackedRuntime};
 use crate::tls;
 
+/// What the system is asked to hold for the socket to read. Linux's default holds the first packets of about a
+/// hundred peers; what does not fit is lost and sent again, with growing delay. The send buffer keeps its default:
+/// a longer one would be a queue that knows no priorities.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
 /// How long `close` lets QUIC say goodbye to its peers.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -189,9 +194,12 @@ impl fmt::Debug for QuicTransport {
     }
 }
 
-/// A socket on the first address of `listen` that can be had.
+/// A socket on the first address of `listen` that can be had, with a large receive buffer if the system grants it.
 async fn open_socket(listen: &str) -> io::Result<UdpSocket> {
-    tokio::net::UdpSocket::bind(listen).await?.into_std()
+    let socket = tokio::net::UdpSocket::bind(listen).await?.into_std()?;
+    let options = quinn::udp::UdpSocketState::new((&socket).into())?;
+    let _ = options.set_recv_buffer_size((&socket).into(), RECEIVE_BUFFER_BYTES);
+    Ok(socket)
 }
 
 /// What others are told to dial: as configured, or the bound address; with the host's name.
