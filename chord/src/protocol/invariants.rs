@@ -12,7 +12,7 @@
 //! first live entry of its list; a node with an empty list is its own. A *ring member* reaches itself along best
 //! successors; the others are *appendages*. A *principal* is a member that no extended successor list skips.
 //!
-//! Source: Zave, TSE 2017, sections 3 and 4.
+//! Source: Zave, "Reasoning about identifier spaces: how to make Chord correct", TSE 2017 (arXiv 1610.01140).
 
 #[cfg(test)]
 mod tests;

@@ -190,18 +190,20 @@ impl Lookup {
         !self.dead.contains(&peer.host.incarnation) && !self.path.iter().any(|hop| hop.peer == *peer)
     }
 
+    /// Peers that are no nearer to the id than whoever named them are not asked: so no circle is walked twice.
+    /// The owner's predecessor is, if all the owners named turn out to be dead: its list goes further.
     fn take(&mut self, asked: Option<&Peer>, route: &Route) {
+        let nearer = |peer: &&Peer| {
+            peer.host.incarnation != self.me && asked.is_none_or(|asked| peer.id.in_open(&asked.id, &self.id))
+        };
         match route {
             Route::Owner { predecessor, owners } => {
+                self.frontier.extend(predecessor.as_ref().filter(nearer).cloned());
                 let owners = &owners[..owners.len().min(MAX_ROUTE_PEERS)];
                 self.find(predecessor.clone(), owners);
             }
             Route::Closer(peers) => {
-                let closer = |peer: &&Peer| {
-                    peer.host.incarnation != self.me
-                        && asked.is_none_or(|asked| peer.id.in_open(&asked.id, &self.id))
-                };
-                let peers: Vec<Peer> = peers.iter().take(MAX_ROUTE_PEERS).filter(closer).cloned().collect();
+                let peers: Vec<Peer> = peers.iter().take(MAX_ROUTE_PEERS).filter(nearer).cloned().collect();
                 self.frontier.extend(peers.into_iter().rev());
             }
         }

@@ -188,7 +188,8 @@ impl Ring {
 
     /// How a round of stabilization begins.
     ///
-    /// A node that lost every successor asks its predecessor, and failing that its nearest finger.
+    /// A node without a successor asks the predecessor that notified it (the second node of a ring becomes the
+    /// first one's successor that way), and failing that its nearest finger.
     pub fn stabilize(&self) -> Step {
         match (self.successors.first(), &self.predecessor, self.fingers.peers().first()) {
             (Some(successor), _, _) => Step::AskSuccessor(successor.clone()),
@@ -224,8 +225,8 @@ impl Ring {
         }
     }
 
-    /// `notifier` believes to be the predecessor. To a node that knows no successor it becomes that too: so the
-    /// second node of a ring becomes the first one's successor.
+    /// `notifier` believes to be the predecessor. It never becomes the successor here: the notification may be
+    /// older than its sender's end, and a joiner would be sent to the dead.
     ///
     /// Source: Zave's Rectify.
     pub fn rectify(&mut self, notifier: &Peer) -> Rectify {
@@ -237,9 +238,6 @@ impl Ring {
             Some(old) if !notifier.id.in_open(&old.id, &self.me.id) => Rectify::AskOld(old.clone()),
             _ => {
                 self.predecessor = Some(notifier.clone());
-                if self.successors.first().is_none() {
-                    self.adopt(notifier, &[]);
-                }
                 Rectify::Adopted
             }
         }
@@ -341,13 +339,15 @@ impl Ring {
     }
 
     /// The owner of `id` where the successor list tells it: the whole list is looked at, except in
-    /// [`RoutingMode::Naive`], which knows only the successor.
+    /// [`RoutingMode::Naive`], which knows only the successor. An owner in the last quarter of the list is not
+    /// named: too few alternates follow, should it be dead, and whoever comes before it knows more.
     pub(crate) fn route_from_list(&self, id: &Id, mode: RoutingMode) -> Option<Route> {
         let known = self.known_successors();
-        let listed = if mode == RoutingMode::Naive { &known[..known.len().min(1)] } else { known };
-        let at = listed.partition_point(|peer| peer.id.in_open(&self.me.id, id));
-        let owner = listed.get(at)?;
-        let predecessor = if at == 0 { &self.me } else { &listed[at - 1] };
+        let named =
+            if mode == RoutingMode::Naive { known.len().min(1) } else { known.len() - known.len() / 4 };
+        let at = known.partition_point(|peer| peer.id.in_open(&self.me.id, id));
+        let owner = known[..named].get(at)?;
+        let predecessor = if at == 0 { &self.me } else { &known[at - 1] };
         debug_assert!(id.in_half_open(&predecessor.id, &owner.id));
         Some(Route::Owner { predecessor: Some(predecessor.clone()), owners: known[at..].to_vec() })
     }
@@ -358,7 +358,7 @@ impl Ring {
         &known[..known.partition_point(|peer| peer.id.in_open(&self.me.id, id))]
     }
 
-    /// The successor list; to a node that lost every successor, its predecessor.
+    /// The successor list; until the first stabilization of a lone node, the predecessor that notified it.
     pub(crate) fn known_successors(&self) -> &[Peer] {
         match (self.successors(), &self.predecessor) {
             ([], predecessor) => predecessor.as_slice(),

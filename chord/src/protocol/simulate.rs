@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 
 use crate::protocol::id::{Id, IdSpace};
 use crate::protocol::invariants::{NodeSnapshot, Snapshot, Violation};
-use crate::protocol::lookup::{Hop, Lookup, LookupError, Next, RoutingMode};
+use crate::protocol::lookup::{Hop, Lookup, LookupError, Next, Route, RoutingMode};
 use crate::protocol::peer::{Host, HostName, Incarnation, Peer};
 use crate::protocol::ring::Ring;
 use crate::protocol::routing::rounds::{Batches, Failed, Round};
@@ -189,7 +189,8 @@ impl Simulation {
     }
 
     /// The host `from` searches the live owner of `id`: from its own view, over the hops that are named, to the
-    /// owner itself, which is called too.
+    /// owner itself, which is called too. Whoever lookups name and answers is the owner here; whether it would serve
+    /// a key is not the ring's business.
     pub fn lookup(&mut self, from: usize, id: &Id, mode: RoutingMode, max_hops: usize) -> Found {
         let Some(routing) = self.host(from) else {
             return Found { owner: Err(LookupError::NoRoute), path: Vec::new() };
@@ -201,13 +202,19 @@ impl Simulation {
                 Next::Ask(peer) => self.ask_hop(&mut lookup, &peer),
                 Next::Failed(error) => return Found { owner: Err(error), path: lookup.path().to_vec() },
                 Next::Done { owners, .. } => {
-                    let owner = &owners[0];
-                    let asked = owner.host.incarnation == me.incarnation
-                        || lookup.path().last().is_some_and(|hop| hop.peer == *owner);
-                    if asked || lookup.hops() >= max_hops {
-                        return Found { owner: Ok(owner.clone()), path: lookup.path().to_vec() };
+                    let owner = owners[0].clone();
+                    let known = owner.host.incarnation == me.incarnation
+                        || lookup.path().last().is_some_and(|hop| hop.peer == owner);
+                    if !known {
+                        match self.call(&owner.host, &[Ask::Ping]) {
+                            Ok(_) => lookup.answered(&owner, &Route::Owner { predecessor: None, owners }),
+                            Err(Failed) => {
+                                lookup.failed(&owner);
+                                continue;
+                            }
+                        }
                     }
-                    self.ask_hop(&mut lookup, owner);
+                    return Found { owner: Ok(owner), path: lookup.path().to_vec() };
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The successor list: the next virtual nodes clockwise, enough of them to survive failures.
 //!
-//! Source: ToN 2003, section IV-E-3 (successor lists); Zave, TSE 2017, section 3. It differs from both in one way:
+//! Source: ToN 2003, section IV-E-3 (successor lists); Zave, TSE 2017. It differs from both in one way:
 //! its length is not counted in nodes but in distinct hosts, because virtual nodes of one host fail together.
 
 #[cfg(test)]

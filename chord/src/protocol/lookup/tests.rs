@@ -90,6 +90,8 @@ fn an_owner_that_fails_makes_room_for_the_next_and_then_for_further_search() {
     lookup.failed(&node(110));
     assert_eq!(lookup.next(), done(90, &[120]));
     lookup.failed(&node(120));
+    assert_eq!(lookup.next(), Next::Ask(node(90)), "the predecessor's list goes further");
+    lookup.failed(&node(90));
     assert_eq!(lookup.next(), Next::Ask(node(40)));
     lookup.answered(&node(40), &owners(90, &[110, 120, 130]));
     assert_eq!(lookup.next(), done(90, &[130]));
@@ -101,6 +103,10 @@ fn an_owner_that_denies_sends_the_search_on() {
     lookup.answered(&node(110), &owners(95, &[105]));
     assert_eq!(lookup.next(), done(95, &[105]));
     lookup.answered(&node(105), &closer(&[]));
+    assert_eq!(lookup.next(), Next::Ask(node(95)));
+    lookup.answered(&node(95), &closer(&[]));
+    assert_eq!(lookup.next(), Next::Ask(node(90)));
+    lookup.failed(&node(90));
     assert_eq!(lookup.next(), Next::Failed(LookupError::NoRoute));
 }
 

@@ -116,11 +116,27 @@ fn two_lone_steps_make_a_ring_of_two() {
         Route::Owner { owners, .. } if owners == [node(200)]
     ));
 
-    assert_eq!(first.stabilize(), Step::AskSuccessor(node(200)));
-    let step = first.stabilize_from_successor(&node(200), &second.neighbours());
+    assert_eq!(first.stabilize(), Step::AskCandidate(node(200)));
+    let step = first.stabilize_from_predecessor(&node(200), Some(&second.neighbours()));
     assert_eq!(step, Step::Notify(node(200)));
     assert_eq!(second.rectify(&node(10)), Rectify::Kept);
     assert_eq!((list(&first), list(&second)), (vec![200], vec![10]));
+}
+
+/// Otherwise its list would name only the dead, a joiner would take that list over, and both would end alone: two
+/// rings, found by the exploration of three nodes.
+#[test]
+fn a_lone_node_does_not_follow_a_notifier_that_died_meanwhile() {
+    let mut lone = Ring::alone(space(), node(10), LIMITS);
+    assert_eq!(lone.rectify(&node(200)), Rectify::Adopted);
+    assert!(lone.successors().is_empty());
+    let joiner = Ring::joined(space(), node(100), LIMITS, node(10), lone.successors()).unwrap();
+    assert_eq!(list(&joiner), [10]);
+
+    assert_eq!(lone.stabilize(), Step::AskCandidate(node(200)));
+    lone.fail(node(200).host.incarnation);
+    assert_eq!(lone.stabilize_from_predecessor(&node(200), None), Step::Rest);
+    assert!(lone.is_alone());
 }
 
 #[test]
@@ -268,10 +284,20 @@ fn find_successor_looks_at_itself_then_its_list_then_its_fingers() {
     assert_eq!(owner(20, RoutingMode::Naive), (node(10), node(20)));
     assert_eq!(owner(31, RoutingMode::Fingers), (node(30), node(40)));
     let closer = |key: u128, mode| me.find_successor(&id(key), mode);
-    assert_eq!(closer(31, RoutingMode::Naive), Route::Closer(vec![node(20)]));
+    assert_eq!(closer(21, RoutingMode::Naive), Route::Closer(vec![node(20)]));
     assert_eq!(closer(41, RoutingMode::Fingers), Route::Closer(vec![node(40)]));
     assert_eq!(closer(150, RoutingMode::Fingers), Route::Closer(vec![node(80)]));
     assert_eq!(closer(3, RoutingMode::Fingers), Route::Closer(vec![node(150)]));
+}
+
+#[test]
+fn an_owner_that_few_alternates_follow_is_left_to_its_predecessor() {
+    let limits = SuccessorLimits { hosts: 8, max: 8 };
+    let peers = nodes(&[20, 30, 40, 50]);
+    let me = Ring::with_pointers(space(), node(10), limits, Some(node(5)), &peers, &[]);
+    let Route::Owner { owners, .. } = me.find_successor(&id(31), RoutingMode::Fingers) else { panic!("40") };
+    assert_eq!(owners, nodes(&[40, 50]));
+    assert_eq!(me.find_successor(&id(41), RoutingMode::Fingers), Route::Closer(vec![node(40)]));
 }
 
 #[test]
