@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::node::{Metrics, Node};
+use crate::node::{Metrics, Node, Phase};
 use crate::protocol::entry::Entry;
 use crate::protocol::group::{Group, TransferId};
 use crate::protocol::id::Interval;
@@ -33,6 +33,9 @@ impl<T: Transport> Node<T> {
             return Response::Declined("the ring names another owner here".into());
         }
         let _gate = self.learning.write().await;
+        if matches!(*self.phase.borrow(), Phase::Parting | Phase::Closed(_)) {
+            return Response::Declined("this host has left".into());
+        }
         match self.change_groups(|groups| groups.offer(transfer, from, pieces)) {
             Err(reason) => Response::Declined(reason.to_string()),
             Ok(clear) if clear.is_empty() => Response::Learning,

@@ -11,6 +11,7 @@ use crate::node::{Node, Phase};
 use crate::protocol::id::{Id, Interval};
 use crate::protocol::message::Request;
 use crate::protocol::peer::{Host, Incarnation};
+use crate::protocol::routing::Farewells;
 use crate::transport::Transport;
 
 /// How long a leaver tries to hand over before it gives up and stays.
@@ -43,32 +44,36 @@ impl<T: Transport> Node<T> {
                 Err(reason) => Err(reason),
             };
         }
-        let result = self.hand_everything_over().await;
-        if let Err(error) = result {
-            self.phase.send_replace(Phase::Ready);
-            self.hand_off_due.notify_one();
-            return Err(error);
-        }
-        self.say_goodbye().await;
+        let farewell = match self.hand_everything_over().await {
+            Ok(farewell) => farewell,
+            Err(error) => {
+                self.move_on_from_leaving(Phase::Ready);
+                self.hand_off_due.notify_one();
+                return Err(error);
+            }
+        };
+        self.say_goodbye(farewell).await;
         self.linger().await;
         tracing::info!(name = %self.me.name, "left the ring");
         self.shut_down(reason).await;
         Ok(())
     }
 
-    async fn hand_everything_over(self: &Arc<Self>) -> Result<(), Error> {
+    /// Returns with nothing left here, and nothing that could still come: whom to tell.
+    async fn hand_everything_over(self: &Arc<Self>) -> Result<Farewells, Error> {
         let deadline = Instant::now() + LEAVE_DEADLINE;
         let mut attempt = 0;
         loop {
             let changed = self.groups_changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.groups().held().is_empty() && self.dirty().is_empty() {
-                return Ok(());
+            if let Some(farewell) = self.part_with_nothing().await {
+                return Ok(farewell);
             }
-            if self.is_last_host() {
-                let entries = self.storage.stats().await.entries;
-                return if entries == 0 { Ok(()) } else { Err(Error::LastHost { entries }) };
+            if self.is_last_host()
+                && let Some(farewell) = self.part_as_last().await?
+            {
+                return Ok(farewell);
             }
             if Instant::now() >= deadline {
                 return Err(Error::TryAgain { reason: "the hand-over has not finished in time".into() });
@@ -82,6 +87,65 @@ impl<T: Transport> Node<T> {
             }
             attempt += usize::from(tokio::time::timeout(LEAVE_INTERVAL, changed).await.is_err());
         }
+    }
+
+    /// Parts from the ring if everything is handed over and nothing is being learnt: what this host has told a
+    /// leaving one that it holds, it must install first, and hand over itself.
+    async fn part_with_nothing(&self) -> Option<Farewells> {
+        let has_nothing = || {
+            let groups = self.groups();
+            let nothing = groups.held().is_empty() && groups.transfers() == 0;
+            drop(groups);
+            nothing && self.dirty().is_empty()
+        };
+        if !has_nothing() {
+            return None;
+        }
+        // Offers are taken under this lock.
+        let _gate = self.learning.write().await;
+        has_nothing().then(|| self.part())
+    }
+
+    /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile.
+    async fn part_as_last(&self) -> Result<Option<Farewells>, Error> {
+        // Writes wait while this host looks whether there are entries, and for ever if there are none.
+        let held = self.change_groups(|groups| {
+            let (transfer, _) = groups.begin(Interval::whole())?;
+            groups.hold(transfer);
+            Some(transfer)
+        });
+        self.keys.barrier().await;
+        let entries = self.storage.stats().await.entries;
+        if entries == 0 && self.is_last_host() {
+            return Ok(Some(self.part()));
+        }
+        if let Some(transfer) = held {
+            self.change_groups(|groups| groups.release(transfer));
+        }
+        if entries == 0 { Ok(None) } else { Err(Error::LastHost { entries }) }
+    }
+
+    /// From here on this host is no member of the ring and takes nothing more: its virtual nodes are gone. Returns
+    /// whom to tell.
+    fn part(&self) -> Farewells {
+        self.move_on_from_leaving(Phase::Parting);
+        let mut routing = self.routing();
+        let farewell = routing.farewell();
+        for (_, peer) in &self.virtual_nodes {
+            routing.remove(&peer.id);
+        }
+        farewell
+    }
+
+    /// Unless the node was stopped meanwhile.
+    fn move_on_from_leaving(&self, next: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let leaving = matches!(phase, Phase::Leaving);
+            if leaving {
+                *phase = next;
+            }
+            leaving
+        });
     }
 
     /// The other hosts that follow `piece` on the circle, the nearest first.
@@ -129,8 +193,7 @@ impl<T: Transport> Node<T> {
     }
 
     /// Tells each neighbouring host which virtual nodes go, and what they point to.
-    async fn say_goodbye(&self) {
-        let farewell = self.routing().farewell();
+    async fn say_goodbye(&self, farewell: Farewells) {
         let calls = farewell.into_iter().map(|(host, nodes)| async move {
             let _ = self.control(&host, &Request::Leave { nodes }).await;
         });

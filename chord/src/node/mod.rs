@@ -55,6 +55,8 @@ pub(crate) enum Phase {
     Ready,
     /// It hands over what it owns.
     Leaving,
+    /// It has handed over what it owned, is no member any more, and tells where things are until it ends.
+    Parting,
     /// It has ended, and why.
     Closed(Error),
 }
@@ -65,7 +67,7 @@ impl Phase {
         match self {
             Phase::Joining => "joining",
             Phase::Ready => "ready",
-            Phase::Leaving => "leaving",
+            Phase::Leaving | Phase::Parting => "leaving",
             Phase::Closed(_) => "left",
         }
     }

@@ -332,7 +332,7 @@ impl<T: Transport> Node<T> {
 
     /// Whether this host is leaving the ring.
     pub(crate) fn is_leaving(&self) -> bool {
-        matches!(*self.phase.borrow(), Phase::Leaving)
+        matches!(*self.phase.borrow(), Phase::Leaving | Phase::Parting)
     }
 }
 
