@@ -1,5 +1,9 @@
 //! Where a host keeps its entries: the trait [`Storage`] and the store in memory.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod faulty;
 mod memory;
 
 use async_trait::async_trait;
@@ -108,8 +112,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Entries of `interval`, clockwise from its start and by key within an id, beginning after `after`, which is
     /// what [`Page::next`] said for the same interval. The key it names may be gone by now.
     ///
-    /// A page holds at least one entry, if there is one, and no second one that would take the page beyond
-    /// `max_bytes` ([`Stored::len_bytes`]).
+    /// A page holds as many entries as fit into `max_bytes` ([`Stored::len_bytes`]), and at least one, if there is
+    /// one.
     async fn scan(
         &self,
         interval: Interval,
