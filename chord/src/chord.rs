@@ -350,7 +350,7 @@ impl<T: Transport> Chord<T> {
     ///
     /// # Errors
     /// [`Error::Closed`].
-    pub async fn len(&self) -> Result<u64, Error> {
+    pub async fn count(&self) -> Result<u64, Error> {
         self.node().count_keys().await
     }
 

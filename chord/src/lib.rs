@@ -3,8 +3,10 @@
 mod chord;
 mod config;
 #[cfg(feature = "conformance")]
+#[allow(clippy::disallowed_methods, reason = "the suites run on a clock")]
 pub mod conformance;
 mod error;
+#[allow(clippy::disallowed_methods, reason = "the engine runs on tokio's clock")]
 mod node;
 pub mod protocol;
 pub mod storage;

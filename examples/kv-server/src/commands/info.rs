@@ -15,7 +15,7 @@ const SECTIONS: &[&str] =
 
 /// `DBSIZE`: asks every host.
 pub(super) async fn dbsize(service: &Service, _args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
-    let keys = service.ready()?.len().await?;
+    let keys = service.ready()?.count().await?;
     reply.integer(i64::try_from(keys).unwrap_or(i64::MAX));
     Ok(())
 }
