@@ -46,6 +46,7 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
+#[expect(clippy::disallowed_methods, reason = "an example outside the engine measures real time")]
 fn run(options: &Options) -> ExitCode {
     let space = IdSpace::default();
     let limits = RoutingLimits { contacts: 0, ..RoutingLimits::default() };
