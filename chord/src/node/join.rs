@@ -104,7 +104,7 @@ impl<T: Transport> Node<T> {
         for (label, me) in &self.virtual_nodes {
             let mut pause = FIRST_PAUSE;
             let mut tries = 0;
-            while !self.take_place(me, &peers, label).await? {
+            while !self.take_place(me, Route::Closer(peers.clone()), label).await? {
                 tries += 1;
                 if tries >= MAX_TRIES {
                     return Err(Error::Unreachable(format!(
@@ -142,11 +142,39 @@ impl<T: Transport> Node<T> {
         peers
     }
 
+    /// A virtual node that has lost every pointer, because all whom it knew have gone, joins anew.
+    pub(crate) async fn rejoin_stranded(&self) {
+        for (label, me) in &self.virtual_nodes {
+            let Some(first) = self.way_back(me) else { continue };
+            tracing::info!(label, "knows nobody any more: joining anew");
+            if let Err(error) = self.take_place(me, first, label).await {
+                tracing::warn!(label, %error, "cannot join anew");
+            }
+        }
+    }
+
+    /// Where a virtual node that knows nobody finds its way back: with the others of this host, or with whom this
+    /// host has heard of. `None` when it needs none, or when there is nobody.
+    fn way_back(&self, me: &Peer) -> Option<Route> {
+        let routing = self.routing();
+        if !routing.ring(&me.id)?.is_alone() {
+            return None;
+        }
+        let mut others = routing.clone();
+        others.remove(&me.id);
+        let heard_of = others.contacts().preceding(&me.id, &me.id).filter(|peer| !peer.same_host(me));
+        let heard_of: Vec<Peer> = heard_of.take(self.config.successor_hosts).cloned().collect();
+        if others.rings().any(|ring| !ring.is_alone()) || heard_of.is_empty() {
+            return (others.rings().len() > 0).then(|| others.route(&me.id, RoutingMode::Fingers));
+        }
+        Some(Route::Closer(heard_of))
+    }
+
     /// Zave's Join for one virtual node: look its id up, ask the node before it for its successors. `false` when
     /// the ring changed meanwhile and it must be tried again.
-    async fn take_place(&self, me: &Peer, first: &[Peer], label: &str) -> Result<bool, Error> {
+    async fn take_place(&self, me: &Peer, first: Route, label: &str) -> Result<bool, Error> {
         let mode = RoutingMode::Fingers;
-        let (_, found) = self.walk(&me.id, mode, Route::Closer(first.to_vec())).await;
+        let (_, found) = self.walk(&me.id, mode, first).await;
         let Some((predecessor, owners)) = found else { return Ok(false) };
         if let Some(holder) = owners.iter().find(|peer| peer.id == me.id) {
             self.check_taken(me, holder, label).await?;

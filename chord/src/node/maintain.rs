@@ -38,6 +38,7 @@ impl<T: Transport> Node<T> {
                 self.hand_off_due.notify_one();
             }
             self.settle_rivalries().await;
+            self.rejoin_stranded().await;
             pause = next_pause(pause, changed, self.config.stabilize);
             tokio::select! {
                 biased;
