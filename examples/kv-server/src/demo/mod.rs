@@ -126,7 +126,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Exit> {
     }
     say(report::ring(&rows, &loads, style))?;
     say(report::hops(&hops, style))?;
-    say(report::explanation(&reader.explain(EXPLAINED).await?, style))?;
+    say(report::explanation(&cluster.nodes()[0].explain(EXPLAINED).await?, style))?;
 
     let verdict = Verdict {
         nodes: cluster.nodes().len(),

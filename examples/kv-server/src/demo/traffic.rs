@@ -20,8 +20,8 @@ const CLIENTS: usize = 2;
 /// Counters that they count on.
 const COUNTERS: u32 = 32;
 
-/// Clients under way: each reads random keys and counts on random counters, through the first node or the third,
-/// as neither of them leaves.
+/// Clients under way: each reads random keys and counts on random counters, through the first, third, fifth ...
+/// node; none of them leaves.
 pub(super) struct Traffic {
     clients: JoinSet<Seen>,
 }
@@ -32,6 +32,7 @@ pub(super) struct Seen {
     pub(super) operations: u64,
     /// Operations that ended with an error.
     pub(super) failed: u64,
+    first_failure: Option<Error>,
     /// Reads that answered something else than was stored, and counters with less than was counted.
     pub(super) wrong: u64,
     pub(super) longest: Duration,
@@ -74,6 +75,7 @@ impl Seen {
     fn add(&mut self, other: Seen) {
         self.operations += other.operations;
         self.failed += other.failed;
+        self.first_failure = self.first_failure.take().or(other.first_failure);
         self.wrong += other.wrong;
         self.longest = self.longest.max(other.longest);
         self.unknown += other.unknown;
@@ -85,14 +87,16 @@ impl Seen {
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = self.longest.as_secs_f64() * 1e3;
         write!(
             f,
-            "{} operations meanwhile: {} failed, {} wrong, the longest {:.1} ms",
-            self.operations,
-            self.failed,
-            self.wrong,
-            self.longest.as_secs_f64() * 1e3
-        )
+            "{} operations meanwhile, the longest {longest:.1} ms: {} wrong, ",
+            self.operations, self.wrong
+        )?;
+        match &self.first_failure {
+            None => f.write_str("none failed"),
+            Some(error) => write!(f, "{} failed and said so ({error})", self.failed),
+        }
     }
 }
 
@@ -111,7 +115,10 @@ async fn client_of(node: Node, lines: Vec<Line>, mut rng: SmallRng, stop_rx: wat
             count(&node, rng.random_range(0..COUNTERS), &mut seen).await
         };
         seen.operations += 1;
-        seen.failed += u64::from(failure.is_err());
+        if let Err(error) = failure {
+            seen.failed += 1;
+            seen.first_failure.get_or_insert(error);
+        }
         seen.longest = seen.longest.max(start.elapsed());
     }
     seen

@@ -165,7 +165,7 @@ impl Parser {
         match end {
             Some(end) if from + end + 1 < buffer.len() => {
                 self.scanned = 0;
-                Ok(Some((start + 1..from + end, from + end + 2)))
+                Ok(Some((start + 1..(from + end).max(start + 1), from + end + 2)))
             }
             Some(end) => {
                 self.scanned = from + end;

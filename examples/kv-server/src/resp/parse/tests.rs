@@ -37,7 +37,7 @@ fn requests_are_read_in_both_forms() {
 
 #[test]
 fn protocol_errors_have_the_texts_of_redis() {
-    let cases: [(&[u8], &str); 12] = [
+    let cases: [(&[u8], &str); 13] = [
         (b"*x\r\n", "invalid multibulk length"),
         (b"*1048577\r\n", "invalid multibulk length"),
         (b"*9223372036854775808\r\n", "invalid multibulk length"),
@@ -48,6 +48,7 @@ fn protocol_errors_have_the_texts_of_redis() {
         (b"*1\r\n*1\r\n$1\r\na\r\n", "expected '$', got '*'"),
         (b"*1\r\n:1\r\n", "expected '$', got ':'"),
         (b"*2\r\n$1\r\na\r\nfoo\r\n", "expected '$', got 'f'"),
+        (b"*1\r\n\r\n", "expected '$', got '\r'"),
         (b"set \"a\r\n", "unbalanced quotes in request"),
         (b"set 'a'b\r\n", "unbalanced quotes in request"),
     ];
