@@ -64,6 +64,7 @@ fn virtual_nodes_even_out_the_load() {
         loads[loads.len() * 99 / 100] as f64 / mean(&loads)
     };
     let (one, twenty) = (percentile_99(1), percentile_99(20));
+    println!("99th percentile of the load: {one:.2} x the mean, with 20 virtual nodes {twenty:.2} x");
     assert!((4.2..5.4).contains(&one), "{one} with one virtual node");
     assert!((1.5..1.75).contains(&twenty), "{twenty} with twenty");
 }
@@ -137,6 +138,9 @@ fn the_mean_path_is_half_the_logarithm_of_the_number_of_nodes() {
         };
         let (fingers, with_list) = (path(1), path(4));
         let expected = power as f64 / 2.0;
+        println!(
+            "2^{power} nodes: path {fingers:.2}, {with_list:.2} with lists of four; half the logarithm is {expected}"
+        );
         assert!((fingers - expected).abs() < 0.35, "2^{power} nodes: {fingers}, expected {expected}");
         assert!(
             with_list < fingers,
@@ -155,6 +159,7 @@ fn a_finger_table_has_about_log2_n_distinct_fingers() {
         let counts: Vec<usize> =
             snapshot.nodes().iter().map(|node| node.fingers.as_ref().map_or(0, Vec::len)).collect();
         let count = mean(&counts);
+        println!("2^{power} nodes: {count:.2} distinct fingers");
         assert!((count - f64::from(power)).abs() < 1.0, "2^{power} nodes: {count} distinct fingers");
         assert!(counts.iter().all(|count| *count <= 3 * power as usize));
     }

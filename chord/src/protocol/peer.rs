@@ -1,5 +1,8 @@
 //! Who takes part in a ring: hosts, and the virtual nodes they run.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 

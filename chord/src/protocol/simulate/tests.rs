@@ -124,6 +124,31 @@ fn a_taken_id_is_refused_by_the_name_of_its_holder() {
 }
 
 #[test]
+fn two_that_join_with_one_id_at_the_same_moment_meet_as_rivals() {
+    let space = IdSpace::new(8, HashKind::Md5).unwrap();
+    let mut rng = StdRng::seed_from_u64(2);
+    let mut simulation = Simulation::new(space, limits(10));
+    simulation.create(&[Id::from_u128(10), Id::from_u128(200)]);
+    for number in 1..=2 {
+        let host = simulation.new_host();
+        simulation.hosts.push(Some(Routing::new(space, host, limits(10))));
+        simulation.join_node(number, Id::from_u128(100), 0).unwrap();
+    }
+    for _ in 0..3 {
+        simulation.round(Round::Stabilize, &mut rng);
+    }
+    let rivals = |host: usize| simulation.host(host).unwrap().rivals().count();
+    assert!(rivals(1) + rivals(2) > 0, "neither has heard of the other");
+    assert_eq!(rivals(0), 0);
+    let followed = simulation.host(0).unwrap().ring(&Id::from_u128(10)).unwrap().successor().clone();
+    assert_eq!(
+        followed.id,
+        Id::from_u128(100),
+        "one of them is in the ring, the other is nobody's successor"
+    );
+}
+
+#[test]
 fn a_leave_closes_the_gap_without_any_round() {
     let mut rng = StdRng::seed_from_u64(11);
     for virtual_nodes in [1, 4] {
