@@ -44,31 +44,63 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a listener has an address").port()
 }
 
+/// Lets this process, and those it starts from here on, open `files` files at once.
+///
+/// # Panics
+/// When the system's hard limit is lower.
+pub fn allow_files(files: u64) {
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("a process can read its limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
+    let soft: u64 = line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).unwrap_or(u64::MAX);
+    if soft < files {
+        let (process, limit) = (std::process::id().to_string(), format!("--nofile={files}:"));
+        let raised = Command::new("prlimit").args(["--pid", &process, &limit]).status();
+        assert!(raised.is_ok_and(|status| status.success()), "this test needs {files} open files: ulimit -n");
+    }
+}
+
 /// What the nodes of one ring talk over, and the certificates they need.
 pub struct Ring {
     scheme: &'static str,
     certificates: tempfile::TempDir,
+    workplace: Option<PathBuf>,
     extra: Vec<String>,
 }
 
 impl Ring {
     /// Over ZeroMQ.
     pub fn zmq() -> Ring {
-        Ring { scheme: "zmq", certificates: tempfile::tempdir().expect("a directory"), extra: Vec::new() }
+        Ring::over("zmq")
     }
 
     /// Over QUIC, with an authority of its own.
     pub fn quic() -> Ring {
-        let certificates = tempfile::tempdir().expect("a directory");
-        let ca = certificates.path().join("ca").display().to_string();
+        let ring = Ring::over("quic");
+        let ca = ring.certificates.path().join("ca").display().to_string();
         run_ok(&["certs", "ca", "--dir", &ca]);
-        Ring { scheme: "quic", certificates, extra: Vec::new() }
+        ring
+    }
+
+    fn over(scheme: &'static str) -> Ring {
+        let certificates = tempfile::tempdir().expect("a directory");
+        Ring { scheme, certificates, workplace: None, extra: Vec::new() }
     }
 
     /// Every node gets these options too.
     pub fn with(mut self, options: &[&str]) -> Ring {
         self.extra.extend(options.iter().map(|option| (*option).to_owned()));
         self
+    }
+
+    /// Every node works in `folder`, and keeps its temporary files there.
+    pub fn working_in(mut self, folder: &Path) -> Ring {
+        self.workplace = Some(folder.to_owned());
+        self
+    }
+
+    /// The certificate of the ring's authority, when it talks over QUIC.
+    pub fn authority(&self) -> PathBuf {
+        self.certificates.path().join("ca").join("ca.crt")
     }
 
     /// Starts a node that creates the ring.
@@ -109,6 +141,9 @@ impl Ring {
                 "--force",
             ]);
             command.args(["--certs", &node]);
+        }
+        if let Some(folder) = &self.workplace {
+            command.current_dir(folder).env("TMPDIR", folder);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("chord-kv starts");
