@@ -213,3 +213,6 @@ fn parse_integer(value: &Bytes) -> Option<i64> {
     let number: i64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,3 +211,6 @@ fn decode<M: DeserializeOwned>(message: &[u8]) -> Result<M, WireError> {
 fn codec() -> impl Options {
     bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MAX_MESSAGE_BYTES as u64)
 }
+
+#[cfg(test)]
+mod tests;
