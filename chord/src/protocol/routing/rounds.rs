@@ -124,10 +124,10 @@ impl Routing {
                 },
                 Err(Failed) => None,
             };
-            let (matching, others) = std::mem::take(&mut self.waiting)
-                .into_iter()
-                .partition(|w| w.peer.host.incarnation == host.incarnation && w.ask == *ask);
-            self.waiting = others;
+            let answered = |waiting: &mut Waiting| {
+                waiting.peer.host.incarnation == host.incarnation && waiting.ask == *ask
+            };
+            let matching: Vec<Waiting> = self.waiting.extract_if(.., answered).collect();
             for waiting in matching {
                 asked.extend(self.resolve(&waiting, answer));
             }
