@@ -29,7 +29,7 @@ fn a_thousand_seeds_keep_every_property_and_lose_nothing() {
         .collect();
     assert!(failed.is_empty(), "{} seeds failed. Replay with\n{}", failed.len(), replay.join("\n"));
     if seeds.end - seeds.start >= 100 {
-        assert!(total.ring_steps > 10 * total.outside_assumption, "mostly outside of the assumption: {total:?}");
+        assert!(total.ring_steps > 100 * total.excused, "too much is outside of the assumption: {total:?}");
         assert!(total.acknowledged > 0 && total.hand_offs > 0, "nothing happened: {total:?}");
     }
 }

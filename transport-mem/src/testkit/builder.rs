@@ -110,7 +110,8 @@ impl ClusterBuilder {
     /// The configuration of the `life`-th node to be started.
     pub(super) fn config(&self, name: &str, life: u64) -> Config {
         let started = self.started;
-        let clock = move || EPOCH_MILLIS + u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
+        let clock =
+            move || EPOCH_MILLIS + u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
         let seed = SmallRng::seed_from_u64(self.seed ^ life.rotate_left(32)).random();
         let mut config = Config {
             virtual_nodes: VirtualNodes::Count(self.virtual_nodes),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use chord::{Error, Receipt};
 
-use crate::testkit::linearizable::{self, Anomaly};
 use crate::testkit::Node;
+use crate::testkit::linearizable::{self, Anomaly};
 
 /// What clients did to keys, each of which is a register: empty at first, written (a deletion writes "nothing"), read.
 ///

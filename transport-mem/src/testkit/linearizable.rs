@@ -62,9 +62,9 @@ struct Step<'a> {
 /// The steps in the order of their beginnings. A write of unknown outcome that nobody read explains nothing.
 fn steps(operations: &[Operation]) -> Vec<Step<'_>> {
     let was_read = |value: &Option<Bytes>| {
-        operations.iter().any(
-            |operation| matches!(&operation.ended, Some((_, Outcome::Read(read))) if read == value),
-        )
+        operations
+            .iter()
+            .any(|operation| matches!(&operation.ended, Some((_, Outcome::Read(read))) if read == value))
     };
     let step = |operation: &'_ Operation| -> Option<(bool, u64)> {
         match (&operation.written, &operation.ended) {

@@ -30,6 +30,7 @@ pub(crate) struct Summary {
     pub(crate) fingerprint: u64,
     pub(crate) ring_steps: u64,
     pub(crate) outside_assumption: u64,
+    pub(crate) excused: u64,
     pub(crate) group_steps: u64,
     pub(crate) joins: u64,
     pub(crate) leaves: u64,
@@ -45,6 +46,7 @@ impl Summary {
     pub(crate) fn add(&mut self, other: &Summary) {
         self.ring_steps += other.ring_steps;
         self.outside_assumption += other.outside_assumption;
+        self.excused += other.excused;
         self.group_steps += other.group_steps;
         self.joins += other.joins;
         self.leaves += other.leaves;
@@ -184,6 +186,7 @@ impl Life {
         let report = cluster.watch_report();
         summary.ring_steps = report.ring_steps;
         summary.outside_assumption = report.outside_assumption;
+        summary.excused = report.excused;
         summary.group_steps = report.group_steps;
         summary.fingerprint = cluster.network().fingerprint().expect("the network records");
         let served = cluster.neighbourhoods().into_iter().flat_map(|host| host.served);
