@@ -4,62 +4,21 @@
 //! they ask of each other is answered here, without any. The serving side is [`Routing::answer`] and
 //! [`Routing::route`]; the asking side, a round of maintenance, is in [`rounds`].
 
+mod ask;
 pub mod rounds;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::protocol::contacts::Contacts;
 use crate::protocol::id::{Id, IdSpace, Interval};
 pub use crate::protocol::lookup::{Route, RoutingMode};
 use crate::protocol::peer::{Host, HostName, Incarnation, Peer};
 use crate::protocol::ring::{Neighbours, Rectify, Ring};
+pub use crate::protocol::routing::ask::{Answer, Ask};
 use crate::protocol::routing::rounds::{Fixing, RoundState, Waiting};
 use crate::protocol::successors::SuccessorLimits;
-
-/// A question of one host to another about the ring. Each is idempotent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ask {
-    /// The pointers of the virtual node `of`.
-    Neighbours {
-        /// The virtual node asked.
-        of: Id,
-    },
-    /// `from` believes to be the predecessor of `to`.
-    Notify {
-        /// The virtual node notified.
-        to: Id,
-        /// The notifier.
-        from: Peer,
-    },
-    /// Who owns `id`, or who knows better.
-    FindSuccessor {
-        /// The id searched.
-        id: Id,
-        /// Which pointers the answer may come from.
-        mode: RoutingMode,
-    },
-    /// Are you there?
-    Ping,
-}
-
-/// The answer to an [`Ask`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
-    /// To [`Ask::Neighbours`].
-    Neighbours(Neighbours),
-    /// To [`Ask::Neighbours`] and [`Ask::Notify`]: this host runs no virtual node of that id.
-    NoSuchNode,
-    /// To [`Ask::Notify`], whatever came of it.
-    Notified,
-    /// To [`Ask::FindSuccessor`].
-    Route(Route),
-    /// To [`Ask::Ping`].
-    Pong,
-}
 
 /// For each host to tell: the virtual nodes that leave, each with its pointers.
 pub type Farewells = Vec<(Arc<Host>, Vec<(Peer, Neighbours)>)>;
@@ -205,15 +164,19 @@ impl Routing {
         self.learn_neighbours(&neighbours);
     }
 
-    /// A virtual node takes part no more. Telling its neighbours is the caller's business ([`Ask`] has no word
-    /// for it): see [`Routing::left`].
+    /// A virtual node takes part no more; this host's others splice it out. Telling its other neighbours is the
+    /// caller's business: see [`Routing::farewell`].
     pub fn remove(&mut self, id: &Id) -> Option<Ring> {
         let i = self.position(id).ok()?;
-        let node = self.nodes.remove(i);
-        self.contacts.forget(node.ring.me());
+        let ring = self.nodes.remove(i).ring;
+        let its = ring.neighbours();
+        for i in 0..self.nodes.len() {
+            self.change(i, |node| node.ring.left(ring.me(), &its));
+        }
+        self.contacts.forget(ring.me());
         self.waiting.retain(|waiting| waiting.node != *id);
         self.changed += 1;
-        Some(node.ring)
+        Some(ring)
     }
 
     /// Serves a question. Whatever the question, it neither fails nor panics.

@@ -282,6 +282,18 @@ fn a_leaver_tells_its_remote_neighbours_without_its_own_virtual_nodes() {
 }
 
 #[test]
+fn a_virtual_node_that_is_removed_is_spliced_out_by_its_siblings() {
+    let mut routing = Routing::create(space(), host(1), LIMITS, &[id(10), id(100), id(200)]);
+    assert_eq!(routing.remove(&id(100)).unwrap().me(), &on(100, 1));
+    assert!(routing.remove(&id(100)).is_none());
+    let node = |id: u128| routing.ring(&Id::from_u128(id)).unwrap();
+    assert_eq!((node(10).successor(), node(200).predecessor()), (&on(200, 1), Some(&on(10, 1))));
+    assert_eq!(routing.believed_owner(&id(60)), Some(on(200, 1)));
+    routing.remove(&id(10));
+    assert!(routing.ring(&id(200)).unwrap().is_alone());
+}
+
+#[test]
 fn a_host_found_restarted_is_forgotten_in_its_former_life() {
     let mut routing = two_nodes();
     routing.replaced(Incarnation(3), &host(33));
