@@ -223,6 +223,23 @@ impl Server {
         run_ok(&["check", "--settled", "--wait", "60s", "--client", &self.client]);
     }
 
+    /// Waits until `check --settled` is content with a ring of `hosts` hosts: one that has just joined may be unknown
+    /// to this node yet.
+    ///
+    /// # Panics
+    /// When it takes longer than a minute.
+    pub fn await_settled_ring(&self, hosts: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let report = run_ok(&["check", "--settled", "--wait", "60s", "--client", &self.client]);
+            if report.contains(&format!(" {hosts} hosts")) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not {hosts} hosts: {report}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn await_ready(&self) {
         let deadline = Instant::now() + PATIENCE;
         while run(&["get", "readiness-probe", "--client", &self.client]).status.code() != Some(1) {

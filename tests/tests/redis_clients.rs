@@ -11,7 +11,7 @@ fn ring_of_three() -> Vec<Server> {
     let first = ring.create("n1");
     let second = ring.join("n2", &first);
     let third = ring.join("n3", &first);
-    first.await_settled();
+    first.await_settled_ring(3);
     vec![first, second, third]
 }
 

@@ -406,7 +406,8 @@ impl<T: Transport> Node<T> {
 
 /// The safety properties that do not hold. How many principals there are is no matter of safety in a small ring.
 fn broken(snapshot: &Snapshot) -> Vec<String> {
-    let properties: [fn(&Snapshot) -> Result<(), Violation>; 6] = [
+    type Property = fn(&Snapshot) -> Result<(), Violation>;
+    let properties: [Property; 6] = [
         Snapshot::ordered_successor_lists,
         Snapshot::no_duplicates,
         Snapshot::at_least_one_ring,

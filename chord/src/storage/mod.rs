@@ -1,8 +1,10 @@
 //! Where a host keeps its entries: the trait [`Storage`] and the store in memory.
 
 #[cfg(any(test, feature = "conformance"))]
+#[allow(clippy::disallowed_methods, reason = "the suite runs on a clock")]
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
+#[allow(clippy::disallowed_methods, reason = "its delays are its purpose")]
 pub mod faulty;
 mod memory;
 

@@ -151,6 +151,45 @@ fn stabilize_takes_over_the_successors_list_and_looks_at_its_predecessor() {
     assert_eq!(me.fingers().finger(0), Some(&node(15)), "the first finger is the successor");
 }
 
+/// Three nodes, each with the one before it for its successor: what is left when a ring that has just grown to four
+/// loses the right one. Their predecessors agree with it, so asking only those would leave it so.
+#[test]
+fn a_ring_that_closed_after_two_turns_is_put_in_order() {
+    let mut nodes = [ring(10, Some(20), &[30]), ring(20, Some(30), &[10]), ring(30, Some(10), &[20])];
+    assert_eq!(
+        nodes[0].clone().stabilize_from_successor(&node(30), &nodes[2].neighbours()),
+        Step::AskCandidate(node(20)),
+        "30's list has come round past 10"
+    );
+    for _ in 0..3 {
+        for i in 0..nodes.len() {
+            let mut step = nodes[i].stabilize();
+            loop {
+                let of = |peer: &Peer| nodes.iter().position(|ring| ring.me() == peer).unwrap();
+                let notified = match &step {
+                    Step::AskSuccessor(peer) => {
+                        let reply = nodes[of(peer)].neighbours();
+                        step = nodes[i].stabilize_from_successor(peer, &reply);
+                        continue;
+                    }
+                    Step::AskCandidate(peer) => {
+                        let reply = nodes[of(peer)].neighbours();
+                        step = nodes[i].stabilize_from_predecessor(peer, Some(&reply));
+                        continue;
+                    }
+                    Step::Notify(peer) => of(peer),
+                    Step::Rest => panic!("nobody is alone"),
+                };
+                let from = nodes[i].me().clone();
+                let _ = nodes[notified].rectify(&from);
+                break;
+            }
+        }
+    }
+    assert_eq!(nodes.each_ref().map(list), [vec![20, 30], vec![30, 10], vec![10, 20]]);
+    assert_eq!(nodes.each_ref().map(|ring| ring.predecessor().cloned().unwrap()), [30, 10, 20].map(node));
+}
+
 #[test]
 fn a_candidate_that_is_dead_changes_nothing() {
     let mut me = ring(10, Some(5), &[20, 30]);

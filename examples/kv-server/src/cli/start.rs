@@ -52,9 +52,16 @@ async fn run(
     let listener =
         server::bind(address).map_err(|error| Exit::Failure(format!("--client {}: {error}", args.client)))?;
     let address = listener.local_addr().unwrap_or(address);
+    let max_clients = server::allow_open_files(args.max_clients);
+    if max_clients < args.max_clients {
+        tracing::warn!(
+            max_clients,
+            "the limit on open files leaves room for so many clients only (ulimit -n)"
+        );
+    }
     let settings = Settings {
         password,
-        max_clients: args.max_clients,
+        max_clients,
         max_buffer_bytes: args.client_memory << 20,
         max_value_bytes: config.max_value_bytes,
     };

@@ -15,14 +15,14 @@ use crate::node::Node;
 use crate::resp::{Reply, Request};
 use crate::server::{Service, Session};
 
-/// Most commands of one wave.
+/// Most commands that are worth a wave.
 pub const MAX_WAVE: usize = 64;
 
-/// Runs the first commands of `requests`, one wave or one command on its own, and appends their replies. Returns
-/// how many ran: at least one, if there is one.
+/// Runs the first commands of `requests`, as many as make a wave or else one on its own, and appends their replies.
+/// Returns how many ran: at least one, if there is one.
 pub async fn run(service: &Service, session: &mut Session, requests: &[Request], reply: &mut Reply) -> usize {
     let mut wave = Vec::new();
-    for request in requests.iter().take(MAX_WAVE) {
+    for request in requests {
         let member = match (admit(service, session, request), service.node()) {
             (Ok(command), Some(node)) => Member::new(node, command, request),
             _ => None,

@@ -14,17 +14,21 @@ use crate::resp::{Limits, Parser, ProtocolError, Reply, Request};
 use crate::server::{Charge, Client, Service, Session, Stopping};
 
 /// Buffer that a connection has for requests, and again for replies, before it is charged to the budget.
-const FREE_BYTES: usize = 64 << 10;
+const FREE_BYTES: usize = 16 << 10;
 /// The first and smallest piece read at once.
 const MIN_READ: usize = 4 << 10;
 /// The largest piece read at once.
 const MAX_READ: usize = 256 << 10;
-/// Memory kept for replies between batches.
-const KEEP_REPLY: usize = 16 << 10;
+/// The largest piece read at once, as long as no larger argument is announced.
+const MAX_USUAL_READ: usize = 64 << 10;
 /// Replies are written when they exceed this, before the next commands run.
 const FLUSH_BYTES: usize = 64 << 10;
 /// Requests parsed before they are run.
 const MAX_BATCH: usize = 256;
+/// Commands of a connection's first wave; later ones grow and shrink so that their replies have about
+/// [`WAVE_BYTES`] together.
+const FIRST_WAVE: usize = 16;
+const WAVE_BYTES: usize = 1 << 20;
 /// How long a request may take from its first byte to its last.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
 /// How long a client may take to read its replies, beside the time that `MIN_RATE` takes.
@@ -58,6 +62,8 @@ pub(super) struct Connection<'a> {
     request_deadline: Option<Instant>,
     read_size: usize,
     requests: Vec<Request>,
+    /// Most commands of the next wave.
+    wave: usize,
     reply: Reply,
     reply_charge: Charge,
 }
@@ -74,6 +80,7 @@ impl<'a> Connection<'a> {
             request_deadline: None,
             read_size: MIN_READ,
             requests: Vec::new(),
+            wave: FIRST_WAVE,
             reply: Reply::new(),
             reply_charge: Charge::new(service.budget().clone(), FREE_BYTES),
             service,
@@ -132,8 +139,12 @@ impl<'a> Connection<'a> {
             if is_http(&self.requests[done]) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a web browser's request"));
             }
-            let rest = &self.requests[done..];
-            done += waves::run(self.service, &mut self.session, rest, &mut self.reply).await;
+            let before = self.reply.len();
+            let next = self.requests.len().min(done + self.wave);
+            let requests = &self.requests[done..next];
+            let ran = waves::run(self.service, &mut self.session, requests, &mut self.reply).await;
+            self.wave = next_wave(self.wave, ran, self.reply.len() - before);
+            done += ran;
             if !self.reply_charge.set(self.reply.len()) {
                 return Err(io::Error::new(
                     io::ErrorKind::OutOfMemory,
@@ -181,7 +192,7 @@ impl<'a> Connection<'a> {
             },
         };
         if read == room {
-            self.read_size = (2 * self.read_size).min(FREE_BYTES);
+            self.read_size = (2 * self.read_size).min(MAX_USUAL_READ);
         } else if read < self.read_size / 4 {
             self.read_size = (self.read_size / 2).max(MIN_READ);
         }
@@ -204,7 +215,7 @@ impl<'a> Connection<'a> {
             let patience = REPLY_TIME + Duration::from_secs((rest.len() / MIN_RATE) as u64);
             timeout(patience, self.stream.write_all(rest)).await??;
         }
-        self.reply.clear(KEEP_REPLY);
+        self.reply.clear(FREE_BYTES);
         let released = self.reply_charge.set(0);
         debug_assert!(released, "releasing always succeeds");
         Ok(())
@@ -221,6 +232,11 @@ impl<'a> Connection<'a> {
         let _ = timeout(LINGER, drained).await;
         Ok(())
     }
+}
+
+/// How many commands the next wave may have, after one of `ran` commands with `bytes` of replies.
+fn next_wave(wave: usize, ran: usize, bytes: usize) -> usize {
+    if bytes > WAVE_BYTES { (ran * WAVE_BYTES / bytes).max(1) } else { (2 * wave).min(waves::MAX_WAVE) }
 }
 
 /// Whether a browser was led to this port: Redis closes such a connection too, without a word.

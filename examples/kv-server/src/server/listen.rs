@@ -38,7 +38,6 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            biased;
             () = stopping.wait() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => match service.admit(address) {

@@ -5,12 +5,14 @@ mod clients;
 mod connection;
 mod counters;
 mod listen;
+mod open_files;
 mod service;
 
 pub use budget::{Budget, Charge};
 pub use clients::{Client, Details};
 pub use counters::Counters;
 pub use listen::{bind, serve};
+pub use open_files::allow_open_files;
 pub use service::{Service, Settings, Stopping};
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@ pub struct Settings {
     pub password: Option<Bytes>,
     /// Most connections at once.
     pub max_clients: usize,
-    /// Most bytes that connections hold together in buffers beyond 64 KiB each.
+    /// Most bytes that connections hold together in buffers beyond 16 KiB each.
     pub max_buffer_bytes: usize,
     /// Longest value before the ring's limit is known, in bytes.
     pub max_value_bytes: usize,

@@ -106,6 +106,19 @@ impl Raw {
         self.expect(command, expected).await;
     }
 
+    /// Runs a command that answers by an integer.
+    pub(crate) async fn integer(&mut self, command: &str) -> i64 {
+        self.command(command).await;
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let byte = timeout(PATIENCE, self.stream.read_u8()).await;
+            line.push(byte.expect("a reply comes in time").expect("the connection stays open"));
+        }
+        let text = String::from_utf8_lossy(&line);
+        let number = text.trim_end().strip_prefix(':').and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| panic!("{command}: {text}"))
+    }
+
     /// Everything until the server closes the connection.
     pub(crate) async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
