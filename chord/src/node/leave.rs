@@ -11,7 +11,7 @@ use crate::node::{Node, Phase};
 use crate::protocol::id::{Id, Interval};
 use crate::protocol::message::Request;
 use crate::protocol::peer::{Host, Incarnation};
-use crate::protocol::routing::Farewells;
+use crate::protocol::routing::{Ask, Farewells};
 use crate::transport::Transport;
 
 /// How long a leaver tries to hand over before it gives up and stays.
@@ -71,6 +71,7 @@ impl<T: Transport> Node<T> {
                 return Ok(farewell);
             }
             if self.is_last_host()
+                && !self.somebody_answers().await
                 && let Some(farewell) = self.part_as_last().await?
             {
                 return Ok(farewell);
@@ -104,6 +105,28 @@ impl<T: Transport> Node<T> {
         // Offers are taken under this lock.
         let _gate = self.learning.write().await;
         has_nothing().then(|| self.part())
+    }
+
+    /// Whether any other host that this one has heard of is there: it may be about to take its place beside this
+    /// one. Those that are not are forgotten.
+    async fn somebody_answers(&self) -> bool {
+        let others: Vec<Arc<Host>> = {
+            let routing = self.routing();
+            let (me, mut others) = (self.me.incarnation, Vec::new());
+            for peer in routing.contacts().preceding(&Id::ZERO, &Id::ZERO) {
+                if peer.host.incarnation != me && !others.contains(&peer.host) {
+                    others.push(peer.host.clone());
+                }
+            }
+            others
+        };
+        for host in others {
+            let request = Request::Round { host: self.me.clone(), asks: vec![Ask::Ping] };
+            if self.control(&host, &request).await.is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile.

@@ -11,7 +11,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
-use self::shard::{Place, Shard};
+use self::shard::Shard;
 use super::{Batch, Cursor, Page, Storage, StorageError, StorageStats, Stored};
 use crate::protocol::entry::Entry;
 use crate::protocol::id::{Id, Interval};
@@ -81,11 +81,11 @@ impl MemoryStorage {
         }
         for stored in entries {
             let shard = shards.get_mut(&shard_of(&stored.id)).expect(locked);
-            garbage.extend(shard.put(stored).map(Place::One));
+            garbage.extend(shard.put(stored));
         }
         for stored in &batch.deletes {
             let shard = shards.get_mut(&shard_of(&stored.id)).expect(locked);
-            garbage.extend(shard.remove(stored).map(Place::One));
+            garbage.extend(shard.remove(stored));
         }
         if let Some(state) = batch.state {
             *write(&self.state) = Some(Bytes::copy_from_slice(&state));
