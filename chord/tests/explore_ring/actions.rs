@@ -4,9 +4,10 @@
 //! the others. Where the engine's `Routing` stands between the wire and the `Ring`, its part is repeated here and
 //! named.
 
-use chord::protocol::ring::{Rectify, Ring, Step};
+use chord::protocol::peer::Peer;
+use chord::protocol::ring::{Neighbours, Rectify, Ring, Step};
 
-use crate::model::{Code, Farewell, Next, Node, State, World};
+use crate::model::{Code, Farewell, Flaw, Next, Node, State, World};
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +16,9 @@ pub(crate) enum Action {
     Join { who: Code, after: Code },
     /// Ends without a word.
     Fail(Code),
-    /// Takes part no more, and tells its neighbours.
-    Leave(Code),
+    /// Takes part no more, and tells its neighbours: the predecessor and the successor hear it at once or never
+    /// (`true` or `false`), or whenever the message arrives.
+    Leave { who: Code, heard: Option<[bool; 2]> },
     /// Begins a round: asks the successor, or the candidate when there is none.
     Stabilize(Code),
     /// Asks the candidate.
@@ -37,35 +39,26 @@ pub(crate) enum Action {
 impl World {
     /// The state behind `action`; `None` when it cannot happen in `state` (what the environment has to grant aside).
     pub(crate) fn act(&self, state: &State, action: Action) -> Option<State> {
-        let mut to = state.clone();
+        let mut to = self.may(state, action).then(|| state.clone())?;
         match action {
             Action::Join { who, after } => self.join(&mut to, who, after)?,
             Action::Fail(who) => {
-                state.is_live(who).then_some(())?;
                 self.end(&mut to, who, Farewell::default());
             }
-            Action::Leave(who) => self.leave(&mut to, who)?,
+            Action::Leave { who, heard } => self.leave(&mut to, who, heard)?,
             Action::Stabilize(who) => self.stabilize(&mut to, who)?,
             Action::AskCandidate(who) => self.ask_candidate(&mut to, who)?,
             Action::Notify(who) => self.notify(&mut to, who)?,
-            Action::Trust(who) => {
-                let node = to.node_mut(who);
-                (node.live && node.doubt.0 != 0 && state.is_live(node.doubt.0)).then_some(())?;
-                node.doubt = (0, 0);
-            }
+            Action::Trust(who) => to.node_mut(who).doubt = (0, 0),
             Action::Detect { who, dead } => {
                 let node = state.node(who);
-                let known = dead != 0
-                    && (node.predecessor == dead
-                        || node.list.contains(&dead)
-                        || node.fingers.contains(&dead));
-                (node.live && known && !state.is_live(dead)).then_some(())?;
+                let lists = [node.list, node.fingers];
+                (node.predecessor == dead || lists.as_flattened().contains(&dead)).then_some(())?;
                 self.fail(&mut to, who, dead);
             }
             Action::HearGoodbye { from, which } => self.hear_goodbye(&mut to, from, which)?,
             Action::Lose { from, which } => {
                 let node = to.node_mut(from);
-                (!node.live).then_some(())?;
                 match which {
                     2 => (std::mem::take(&mut node.next) != Next::Idle).then_some(())?,
                     _ => std::mem::take(&mut node.farewell.under_way[which]).then_some(())?,
@@ -76,12 +69,29 @@ impl World {
         Some(to)
     }
 
+    /// Rules out most of what cannot happen, for less than trying costs.
+    fn may(&self, state: &State, action: Action) -> bool {
+        match action {
+            Action::Join { who, after } => !state.is_live(who) && state.is_live(after),
+            Action::Fail(who) | Action::Leave { who, .. } => state.is_live(who),
+            Action::Stabilize(who) => state.is_live(who) && state.node(who).next == Next::Idle,
+            Action::AskCandidate(who) => state.is_live(who) && matches!(state.node(who).next, Next::Ask(_)),
+            Action::Notify(from) => matches!(state.node(from).next, Next::Notify(_)),
+            Action::Trust(who) => state.is_live(who) && state.is_live(state.node(who).doubt.0),
+            Action::Detect { who, dead } => dead != 0 && state.is_live(who) && !state.is_live(dead),
+            Action::HearGoodbye { from, .. } => state.node(from).farewell != Farewell::default(),
+            Action::Lose { from, .. } => !state.is_live(from) && *state.node(from) != Node::default(),
+        }
+    }
+
     /// Every action there is.
     pub(crate) fn actions(&self) -> Vec<Action> {
         let mut all = Vec::new();
         for who in self.codes() {
             all.extend([Action::Stabilize(who), Action::AskCandidate(who), Action::Notify(who)]);
-            all.extend([Action::Trust(who), Action::Fail(who), Action::Leave(who)]);
+            all.extend([Action::Trust(who), Action::Fail(who), Action::Leave { who, heard: None }]);
+            let heard = [[false, false], [true, false], [false, true], [true, true]];
+            all.extend(heard.map(|heard| Action::Leave { who, heard: Some(heard) }));
             all.extend([0, 1].map(|which| Action::HearGoodbye { from: who, which }));
             all.extend([0, 1, 2].map(|which| Action::Lose { from: who, which }));
             for other in self.codes().filter(|other| *other != who) {
@@ -96,7 +106,7 @@ impl World {
     fn join(&self, state: &mut State, who: Code, after: Code) -> Option<()> {
         let taken = (0..self.lives).any(|life| state.is_live(self.code(self.place(who), life)));
         let fresh = *state.node(who) == Node::default() && !state.is_named(who);
-        (!taken && fresh && state.is_live(after)).then_some(())?;
+        (!taken && fresh).then_some(())?;
         let list = self.neighbours(state, after, after).successors;
         let me = self.peer(who).clone();
         if list.iter().any(|peer| peer.id == me.id) {
@@ -116,17 +126,23 @@ impl World {
     }
 
     /// `Node::part`, `Routing::farewell`.
-    fn leave(&self, state: &mut State, who: Code) -> Option<()> {
-        let Node { live, predecessor, list, .. } = *state.node(who);
-        (live && (predecessor != 0 || list[0] != 0)).then_some(())?;
+    fn leave(&self, state: &mut State, who: Code, heard: Option<[bool; 2]>) -> Option<()> {
+        let Node { predecessor, list, .. } = *state.node(who);
+        (predecessor != 0 || list[0] != 0).then_some(())?;
         let under_way = [predecessor != 0, list[0] != 0 && list[0] != predecessor];
-        self.end(state, who, Farewell { predecessor, list, under_way });
+        let is_heard = [0, 1].map(|which| heard.is_none_or(|heard| heard[which]) && under_way[which]);
+        self.end(state, who, Farewell { predecessor, list, under_way: is_heard });
+        self.clear_farewell(state, who);
+        if heard.is_some() {
+            for which in [0, 1].into_iter().filter(|which| is_heard[*which]) {
+                self.hear_goodbye(state, who, which)?;
+            }
+        }
         Some(())
     }
 
     /// `Node::maintain` with `Routing::start_round` and what it makes of the first answer.
     fn stabilize(&self, state: &mut State, who: Code) -> Option<()> {
-        (state.is_live(who) && state.node(who).next == Next::Idle).then_some(())?;
         let mut ring = self.ring(state, who);
         match ring.stabilize() {
             Step::AskSuccessor(peer) => {
@@ -135,9 +151,10 @@ impl World {
                     self.fail(state, who, asked);
                     return Some(());
                 }
-                let step = ring.stabilize_from_successor(&peer, &self.neighbours(state, asked, who));
+                let reply = self.neighbours(state, asked, who);
+                let step = ring.stabilize_from_successor(&peer, &reply);
                 self.put(state, who, &ring);
-                self.follow(state, who, step);
+                self.follow(state, who, self.flawed_step(step, &peer, &reply));
             }
             Step::AskCandidate(peer) => {
                 state.node_mut(who).next = Next::Ask(self.number(&peer));
@@ -151,7 +168,6 @@ impl World {
 
     fn ask_candidate(&self, state: &mut State, who: Code) -> Option<()> {
         let Next::Ask(candidate) = state.node(who).next else { return None };
-        state.is_live(who).then_some(())?;
         let alive = state.is_live(candidate);
         if !alive {
             self.fail(state, who, candidate);
@@ -160,18 +176,29 @@ impl World {
         let reply = alive.then(|| self.neighbours(state, candidate, who));
         let step = ring.stabilize_from_predecessor(self.peer(candidate), reply.as_ref());
         self.put(state, who, &ring);
+        let step = match &reply {
+            Some(reply) => self.flawed_step(step, self.peer(candidate), reply),
+            None => step,
+        };
         self.follow(state, who, step);
         Some(())
     }
 
     /// `Routing::follow`.
     fn follow(&self, state: &mut State, who: Code, step: Step) {
-        state.node_mut(who).next = match step {
+        let next = match step {
             Step::AskSuccessor(_) => unreachable!("only the first question of a round goes to the successor"),
+            Step::AskCandidate(peer) if self.flaw == Some(Flaw::AdoptUnasked) => {
+                let old = self.ring(state, who);
+                let list = [std::slice::from_ref(&peer), old.successors()].concat();
+                self.put(state, who, &self.with_list(&old, &list));
+                Next::Notify(self.number(&peer))
+            }
             Step::AskCandidate(peer) => Next::Ask(self.number(&peer)),
             Step::Notify(peer) => Next::Notify(self.number(&peer)),
             Step::Rest => Next::Idle,
         };
+        state.node_mut(who).next = next;
     }
 
     /// `Routing::notified`.
@@ -196,8 +223,35 @@ impl World {
                 node.doubt = (self.number(&old), from);
             }
         }
+        if self.flaw == Some(Flaw::FollowNotifier) && ring.successors().is_empty() {
+            ring = self.with_list(&ring, std::slice::from_ref(self.peer(from)));
+        }
         self.put(state, to, &ring);
         Some(())
+    }
+
+    /// The step of a protocol with the flaw that only the predecessor of `asked` is looked at.
+    fn flawed_step(&self, step: Step, asked: &Peer, reply: &Neighbours) -> Step {
+        match &step {
+            Step::AskCandidate(peer)
+                if self.flaw == Some(Flaw::AskPredecessorOnly)
+                    && reply.predecessor.as_ref() != Some(peer) =>
+            {
+                Step::Notify(asked.clone())
+            }
+            _ => step,
+        }
+    }
+
+    fn with_list(&self, ring: &Ring, list: &[Peer]) -> Ring {
+        Ring::with_pointers(
+            self.space,
+            ring.me().clone(),
+            self.limits,
+            ring.predecessor().cloned(),
+            list,
+            ring.fingers().peers(),
+        )
     }
 
     /// `Routing::fail`.

@@ -72,7 +72,7 @@ impl State {
     }
 
     pub(crate) fn is_live(&self, code: Code) -> bool {
-        self.node(code).live
+        code != 0 && self.node(code).live
     }
 
     pub(crate) fn live(&self) -> impl Iterator<Item = Code> {
@@ -129,11 +129,24 @@ pub(crate) struct World {
     pub(crate) lives: u8,
     /// Whether fingers beyond the successor are kept (they are leftovers: nothing here looks one up).
     pub(crate) fingers: bool,
+    /// What is done otherwise than the engine does it.
+    pub(crate) flaw: Option<Flaw>,
     peers: Vec<Peer>,
 }
 
+/// A way to get it wrong, to prove that it would be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// The published protocol: a candidate becomes the successor without having been asked.
+    AdoptUnasked,
+    /// A node without a successor takes whoever notifies it.
+    FollowNotifier,
+    /// Only the successor's predecessor is a candidate, as in Zave's protocol.
+    AskPredecessorOnly,
+}
+
 impl World {
-    pub(crate) fn new(places: u8, lives: u8, list: usize, fingers: bool) -> World {
+    pub(crate) fn new(places: u8, lives: u8, list: usize, fingers: bool, flaw: Option<Flaw>) -> World {
         let bits = u16::try_from(places.next_power_of_two().trailing_zeros()).expect("few bits").max(1);
         let space = IdSpace::new(bits, HashKind::Sha1).expect("a valid circle");
         let limits = SuccessorLimits { hosts: list, max: list };
@@ -149,7 +162,7 @@ impl World {
                 Peer::new(Id::from_u128(place.into()), Arc::new(host))
             })
             .collect();
-        World { space, limits, places, lives, fingers, peers }
+        World { space, limits, places, lives, fingers, flaw, peers }
     }
 
     pub(crate) fn code(&self, place: u8, life: u8) -> Code {
