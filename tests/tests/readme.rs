@@ -5,7 +5,8 @@
 fn the_program_in_the_readme_is_the_embedding_example() {
     let readme = include_str!("../../README.md");
     let example = include_str!("../../examples/embed/src/main.rs");
-    let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
+    let shown =
+        readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
     let (_, program) = example.split_once("\n\n").expect("a line of documentation, then the program");
     assert_eq!(shown.trim(), program.trim());
 }

@@ -27,7 +27,7 @@ fn a_load_survives_a_join_and_a_leave(ring: Ring) {
         let server = ring.join(name, &servers[0]);
         servers.push(server);
     }
-    servers[0].await_settled();
+    servers[0].await_settled_ring(5);
     let (first, second) = (data(KEYS, "the first load"), data(KEYS, "the second load"));
     let path = |file: &tempfile::NamedTempFile| file.path().display().to_string();
     run_ok(&["load", &path(&first), "--client", &ports(&servers[..3])]);
@@ -43,7 +43,7 @@ fn a_load_survives_a_join_and_a_leave(ring: Ring) {
 
     let verdict = run_ok(&["verify", &path(&second), "--client", &joined.client]);
     assert!(verdict.contains(&format!("present {KEYS} missing 0 different 0")), "{verdict}");
-    joined.await_settled();
+    joined.await_settled_ring(5);
 }
 
 #[test]
@@ -61,14 +61,14 @@ fn a_terminated_node_hands_its_keys_over_before_it_goes() {
     let ring = Ring::zmq();
     let first = ring.create("n1");
     let mut second = ring.join("n2", &first);
-    first.await_settled();
+    first.await_settled_ring(2);
     let file = data(2_000, "now");
     let path = file.path().display().to_string();
     run_ok(&["load", &path, "--client", &second.client]);
     second.signal("TERM");
     assert!(second.wait().success(), "{}", second.log());
     run_ok(&["verify", &path, "--client", &first.client]);
-    first.await_settled();
+    first.await_settled_ring(1);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_ring_heals_around_a_killed_node_and_says_what_is_unavailable() {
     let first = ring.create("n1");
     let second = ring.join("n2", &first);
     let mut third = ring.join("n3", &first);
-    first.await_settled();
+    first.await_settled_ring(3);
     let file = data(1_000, "now");
     let path = file.path().display().to_string();
     run_ok(&["load", &path, "--client", &first.client]);

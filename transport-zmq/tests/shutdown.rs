@@ -29,15 +29,15 @@ fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-/// Runs the test that `make` makes on both kinds of runtime, with the number of sockets before it.
+/// Runs the test that `make` makes on both kinds of runtime, with the number of sockets before it. A runtime that
+/// handles signals has sockets of its own.
 fn on_each_runtime<F: Future<Output = ()>>(make: impl Fn(usize) -> F) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = sockets();
     let multi_thread = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    multi_thread.block_on(make(before));
+    multi_thread.block_on(make(sockets()));
     drop(multi_thread);
     let current_thread = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    current_thread.block_on(make(before));
+    current_thread.block_on(make(sockets()));
 }
 
 /// Two hosts with connections on all lanes both ways, a failed dial behind them, and calls in flight to the
