@@ -157,6 +157,7 @@ impl<T: Transport> Node<T> {
                 Reply::Failed(error) => return Err(error),
                 Reply::NotMine(said) => {
                     self.learn_route(&said.route);
+                    self.routing().learn(&said.owner);
                     if let Some(peer) = &peer {
                         lookup.answered(peer, &said.route);
                     }

@@ -320,7 +320,8 @@ impl<T: Transport> Node<T> {
             Verdict::Learning(source) => Some((source, 0)),
             Verdict::Serve { .. } | Verdict::Unknown => None,
         };
-        NotMine { holder, route: self.routing().route(id, self.config.routing) }
+        let routing = self.routing();
+        NotMine { holder, owner: routing.believed_owner(id), route: routing.route(id, self.config.routing) }
     }
 
     /// Encodes a response to `to`.

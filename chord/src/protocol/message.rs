@@ -245,6 +245,9 @@ pub struct Updated {
 pub struct NotMine {
     /// The host known to hold the record, and its epoch; a guess when the epoch is 0.
     pub holder: Option<(Arc<Host>, u64)>,
+    /// The virtual node that the answering host takes for the id's owner: for the asker to remember, so that it
+    /// comes to the right one next time.
+    pub owner: Option<Peer>,
     /// The next steps of a lookup.
     pub route: Route,
 }
