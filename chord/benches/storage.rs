@@ -3,6 +3,8 @@
 //! `cargo bench -p chord --bench storage`. Both get loops are *dependent*: the value found names the next key,
 //! so that no two lookups overlap. The rounds of both alternate, and the medians are compared.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

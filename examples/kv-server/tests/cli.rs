@@ -1,5 +1,7 @@
 //! The binary: what it refuses, what it prints, how it ends.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+
 mod support;
 
 use std::collections::BTreeSet;

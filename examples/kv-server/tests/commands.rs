@@ -1,5 +1,7 @@
 //! Every command's replies, byte by byte.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+
 mod support;
 
 use support::{Raw, service};

@@ -1,5 +1,7 @@
 //! What a connection promises beside its commands: order, bounds, a clean end.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+
 mod support;
 
 use std::time::{Duration, Instant};

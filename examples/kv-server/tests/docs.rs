@@ -1,5 +1,7 @@
 //! docs/cli.md names every field of every JSON object, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+
 use std::collections::BTreeSet;
 
 use chord::view::{

@@ -34,7 +34,7 @@ pub(super) struct Cluster {
 
 /// How a node's transport is made.
 enum Wires {
-    Quic(Authority),
+    Quic(Box<Authority>),
     Zmq,
     Mem(MemNetwork),
 }
@@ -42,7 +42,7 @@ enum Wires {
 impl Cluster {
     pub(super) fn new(network: Network) -> Result<Cluster, Exit> {
         let wires = match network {
-            Network::Quic => Wires::Quic(Authority::ephemeral()?),
+            Network::Quic => Wires::Quic(Box::new(Authority::ephemeral()?)),
             Network::Zmq => Wires::Zmq,
             Network::Mem => Wires::Mem(MemNetwork::new(SEED)),
         };

@@ -94,8 +94,11 @@ fn complete(buffer: &[u8], at: usize, depth: usize) -> Result<Option<usize>, Val
     }
 }
 
+/// A line's kind byte, the rest of it, and where the next line starts.
+type Line<'a> = (u8, &'a [u8], usize);
+
 /// The kind byte of the line at `at`, the rest of it, and where the next line starts.
-fn line_at(buffer: &[u8], at: usize) -> Result<Option<(u8, &[u8], usize)>, ValueError> {
+fn line_at(buffer: &[u8], at: usize) -> Result<Option<Line<'_>>, ValueError> {
     let Some(rest) = buffer.get(at..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
     let Some(end) = rest.iter().take(MAX_LINE_BYTES).position(|byte| *byte == b'\n') else {
         return if rest.len() < MAX_LINE_BYTES { Ok(None) } else { Err(ValueError("a line too long")) };
