@@ -1,4 +1,4 @@
-//! Files of lines KEY<TAB>VALUE.
+//! Files of lines `KEY<TAB>VALUE`.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -79,9 +79,9 @@ pub enum Command {
     Status(views::ViewArgs),
     /// Checks the ring's invariants; exit status 1 when one is broken.
     Check(check::CheckArgs),
-    /// Stores every line KEY<TAB>VALUE of a file.
+    /// Stores every line of a file: a key, a tab, its value.
     Load(load::LoadArgs),
-    /// Compares the ring with a file of lines KEY<TAB>VALUE; exit status 1 unless all is there.
+    /// Compares the ring with a file of keys and values, apart by a tab; exit status 1 unless all is there.
     Verify(verify::VerifyArgs),
     /// Makes certificates for quic://.
     Certs(certs::CertsArgs),

@@ -1,4 +1,4 @@
-//! The commands clients can send: one table ([`table`]) that names them, and a module for each family.
+//! The commands clients can send: one table (`table`) that names them, and a module for each family.
 
 mod admission;
 mod chord;
