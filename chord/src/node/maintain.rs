@@ -20,6 +20,8 @@ use crate::transport::Transport;
 const MAX_ASKS: usize = 1024;
 /// How often group records are compared with the ring, when nothing calls for it.
 const HAND_OFF_INTERVAL: Duration = Duration::from_secs(1);
+/// Between comparisons that are called for: one may find a dead host, and so call for the next.
+const HAND_OFF_PAUSE: Duration = Duration::from_millis(10);
 
 impl<T: Transport> Node<T> {
     /// Starts the loops that keep the node going.
@@ -69,6 +71,7 @@ impl<T: Transport> Node<T> {
             if !self.is_leaving() {
                 self.hand_off_pass().await;
             }
+            tokio::time::sleep(HAND_OFF_PAUSE).await;
         }
     }
 
