@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use chord::{Error, Receipt};
+use chord::{Error, Receipt, Record};
 
 use crate::testkit::Node;
 use crate::testkit::linearizable::{self, Anomaly};
@@ -136,10 +136,18 @@ impl Client {
     /// # Errors
     /// The node's.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        Ok(self.get_record(key).await?.map(|record| record.value))
+    }
+
+    /// [`chord::Chord::get_record`], recorded.
+    ///
+    /// # Errors
+    /// The node's.
+    pub async fn get_record(&self, key: &str) -> Result<Option<Record>, Error> {
         let call = self.history.begin_read(key.to_owned());
-        let result = self.node.get(key).await;
+        let result = self.node.get_record(key).await;
         let outcome = match &result {
-            Ok(value) => Outcome::Read(value.clone()),
+            Ok(record) => Outcome::Read(record.as_ref().map(|record| record.value.clone())),
             Err(error) => Outcome::NotExecuted(error.to_string()),
         };
         self.history.end(call, outcome);
