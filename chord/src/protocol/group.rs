@@ -86,6 +86,15 @@ struct State {
     outgoing: Option<Outgoing>,
     /// The hand-off under way to here.
     learning: Option<Learning>,
+    /// The last hand-off to here that was forgotten. What was confirmed of it means nothing any more, but its source
+    /// may not know that yet: a repeated offer of it is not taken again.
+    forgotten: Option<Learning>,
+}
+
+impl State {
+    fn forget(&mut self) {
+        self.forgotten = self.learning.take();
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +121,11 @@ impl Learning {
         } else {
             epoch > self.epoch
         }
+    }
+
+    /// Whether an offer is newer than this one, which was forgotten.
+    fn precedes(&self, transfer: TransferId, epoch: u64) -> bool {
+        self.transfer != transfer && self.yields_to(transfer, epoch)
     }
 }
 
@@ -143,8 +157,8 @@ pub enum Declined {
     /// A record at least as new is installed here for a part of it.
     #[error("a record at least as new is installed here")]
     NotNewer,
-    /// A newer offer is known for a part of it: from the same host, or under a newer epoch.
-    #[error("a newer offer is known for a part of it")]
+    /// A newer offer is known for a part of it, from the same host or under a newer epoch; or this one was forgotten.
+    #[error("a newer offer is known for a part of it, or this one was forgotten")]
     Stale,
     /// The offer names nothing.
     #[error("nothing is offered")]
@@ -338,7 +352,8 @@ impl Groups {
 
     /// Becomes a learner of `pieces` (with the epochs in force at `from`). Returns what must be cleared before a
     /// chunk is taken: everything, or nothing when the same offer was taken before (a repetition must not undo the
-    /// chunks that were confirmed since).
+    /// chunks that were confirmed since). One that was forgotten is not taken again for the same reason: its source
+    /// may still count on what was confirmed, and must be told so by its next message.
     ///
     /// # Errors
     /// [`Declined`]; nothing changed.
@@ -358,7 +373,10 @@ impl Groups {
                 if state.record.as_ref().is_some_and(|record| record.epoch >= *epoch || !gone) {
                     return Err(Declined::NotNewer);
                 }
-                if state.learning.as_ref().is_some_and(|known| !known.yields_to(transfer, *epoch)) {
+                let known = state.learning.as_ref();
+                if known.is_some_and(|known| !known.yields_to(transfer, *epoch))
+                    || state.forgotten.as_ref().is_some_and(|known| !known.precedes(transfer, *epoch))
+                {
                     return Err(Declined::Stale);
                 }
                 repeated &= state.learning.is_some_and(|known| known.transfer == transfer);
@@ -373,6 +391,7 @@ impl Groups {
                 state.left = state.record.is_some();
                 state.outgoing = None;
                 state.learning = Some(Learning { transfer, epoch: *epoch, source: from.clone() });
+                state.forgotten = None;
             });
         }
         Ok(pieces.iter().map(|(piece, _)| *piece).collect())
@@ -418,7 +437,7 @@ impl Groups {
     pub fn abort(&mut self, transfer: TransferId) {
         self.map.update_all(|_, state| {
             if state.learning.as_ref().is_some_and(|learning| learning.transfer == transfer) {
-                state.learning = None;
+                state.forget();
             }
         });
     }
@@ -427,7 +446,7 @@ impl Groups {
     pub fn source_failed(&mut self, source: Incarnation) {
         self.map.update_all(|_, state| {
             if state.learning.as_ref().is_some_and(|learning| learning.transfer.source == source) {
-                state.learning = None;
+                state.forget();
             }
         });
     }
@@ -440,3 +459,6 @@ impl Groups {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Traces that the exploration found (tests/explore_groups.rs), each as short as it can be told.
+
+use super::*;
+use crate::protocol::peer::HostName;
+
+fn host(name: &str, incarnation: u128) -> Arc<Host> {
+    Arc::new(Host {
+        name: HostName::new(name).expect("a host name"),
+        endpoint: format!("mem://{name}@{name}:1").parse().expect("an endpoint"),
+        incarnation: Incarnation(incarnation),
+    })
+}
+
+struct Two {
+    a: Groups,
+    b: Groups,
+    at_a: Arc<Host>,
+    at_b: Arc<Host>,
+}
+
+/// A serves everything.
+fn two() -> Two {
+    let (at_a, at_b) = (host("a", 1), host("b", 2));
+    Two { a: Groups::genesis(at_a.clone()), b: Groups::empty(at_b.clone()), at_a, at_b }
+}
+
+fn begin(groups: &mut Groups) -> (TransferId, Vec<(Interval, u64)>) {
+    groups.begin(Interval::whole()).expect("it serves something")
+}
+
+/// B forgets what A copies, and would begin anew with a late repetition of the offer; A would go on behind the chunks
+/// that B confirmed before, and install a record without their entries.
+#[test]
+fn a_forgotten_offer_is_not_taken_again_but_a_renewed_one_is() {
+    let Two { mut a, mut b, at_a, .. } = two();
+    let (transfer, pieces) = begin(&mut a);
+    assert_eq!(b.offer(transfer, &at_a, &pieces), Ok(vec![Interval::whole()]));
+    b.source_failed(at_a.incarnation);
+    assert_eq!(b.offer(transfer, &at_a, &pieces), Err(Declined::Stale));
+    let (renewed, pieces) = a.renew(transfer).expect("the hand-off goes on");
+    assert_eq!(b.offer(renewed, &at_a, &pieces), Ok(vec![Interval::whole()]));
+    b.abort(renewed);
+    assert_eq!(b.offer(renewed, &at_a, &pieces), Err(Declined::Stale));
+}
+
+#[test]
+fn what_was_forgotten_does_not_keep_a_later_owner_out() {
+    let Two { mut a, mut b, at_a, at_b } = two();
+    let (transfer, pieces) = begin(&mut a);
+    let at_c = host("c", 3);
+    let mut c = Groups::empty(at_c);
+    assert!(c.offer(transfer, &at_a, &pieces).is_ok());
+    c.source_failed(at_a.incarnation);
+    a.release(transfer);
+    let (transfer, pieces) = begin(&mut a);
+    assert!(b.offer(transfer, &at_a, &pieces).is_ok());
+    assert!(b.install(transfer, &a.accept(transfer, &at_b)));
+    let (transfer, pieces) = begin(&mut b);
+    assert!(c.offer(transfer, &at_b, &pieces).is_ok());
+}
