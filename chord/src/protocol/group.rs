@@ -403,11 +403,11 @@ impl Groups {
     }
 
     /// Installs, opens and serves decided records, whose entries this learner holds. `false`, and no change, when
-    /// a part of them is neither being learnt by `transfer` nor installed already.
+    /// a part of them is neither being learnt by `transfer` nor installed already, it or a newer one.
     pub fn install(&mut self, transfer: TransferId, groups: &[(Interval, Group)]) -> bool {
+        // What was installed once stays so, though this host may have handed it on, and learn it anew by now.
         let installed = |state: &State, group: &Group| {
-            state.learning.is_none()
-                && state.record.as_ref().is_some_and(|record| record.epoch >= group.epoch)
+            state.record.as_ref().is_some_and(|record| record.epoch >= group.epoch)
         };
         let learning =
             |state: &State| state.learning.as_ref().is_some_and(|learning| learning.transfer == transfer);

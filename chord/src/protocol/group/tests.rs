@@ -58,3 +58,24 @@ fn what_was_forgotten_does_not_keep_a_later_owner_out() {
     let (transfer, pieces) = begin(&mut b);
     assert!(c.offer(transfer, &at_b, &pieces).is_ok());
 }
+
+/// A would ask for ever whether its record is installed, and stay fenced, if the hand-off that B learns meanwhile does
+/// not come to its end.
+#[test]
+fn what_was_installed_counts_as_installed_while_it_is_learnt_anew() {
+    let Two { mut a, mut b, at_a, at_b } = two();
+    let at_c = host("c", 3);
+    let mut c = Groups::empty(at_c.clone());
+    let (to_b, pieces) = begin(&mut a);
+    assert!(b.offer(to_b, &at_a, &pieces).is_ok());
+    let first = a.accept(to_b, &at_b);
+    assert!(b.install(to_b, &first));
+    let (to_c, pieces) = begin(&mut b);
+    assert!(c.offer(to_c, &at_b, &pieces).is_ok());
+    assert!(c.install(to_c, &b.accept(to_c, &at_c)));
+    let (back, pieces) = begin(&mut c);
+    assert!(b.offer(back, &at_c, &pieces).is_ok());
+    assert!(b.install(to_b, &first));
+    assert_eq!(b.verdict(&Id::ZERO), Verdict::Learning(at_c));
+    assert!(b.install(back, &c.accept(back, &at_b)));
+}
