@@ -70,6 +70,18 @@ struct HandOff {
     decided: bool,
 }
 
+impl HandOff {
+    /// What is decided is the receiver's, whomever the ring names by now.
+    fn offer(&self, from: Arc<Host>) -> Request {
+        Request::Offer {
+            transfer: self.transfer,
+            from,
+            pieces: self.pieces.clone(),
+            leaving: self.leaving || self.decided,
+        }
+    }
+}
+
 impl<T: Transport> Node<T> {
     /// Looks for what this host serves and the ring says is another's, and starts to hand it over. One piece goes
     /// to one owner; what is left of it is looked at when that is done.
@@ -168,13 +180,7 @@ impl<T: Transport> Node<T> {
     }
 
     async fn copy_and_decide(&self, job: &mut HandOff) -> Result<(), Interrupted> {
-        let offer = Request::Offer {
-            transfer: job.transfer,
-            from: self.me.clone(),
-            pieces: job.pieces.clone(),
-            leaving: job.leaving,
-        };
-        match self.insist(job, &offer, Bytes::new(), Lane::Control).await? {
+        match self.insist(job, &job.offer(self.me.clone()), Bytes::new(), Lane::Control).await? {
             Response::Learning => {}
             Response::Declined(reason) => return self.declined(job, reason).await,
             _ => return Err(Interrupted::GiveUp("the answer to the offer is nonsense".into())),
@@ -321,5 +327,29 @@ fn head(stored: &Stored) -> EntryHead {
         version: stored.entry.version,
         expires_at: stored.entry.expires_at,
         value_bytes: stored.entry.value.as_ref().map(|value| value.len() as u32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::peer::{HostName, Incarnation};
+
+    /// The learner may have forgotten what was decided for it, because it took this host for dead. If it declined
+    /// what the ring calls another's by now, nobody would ever serve it again.
+    #[test]
+    fn what_is_decided_is_offered_whomever_the_ring_names() {
+        let host = Arc::new(Host {
+            name: HostName::new("a").unwrap(),
+            endpoint: "mem://a@a:1".parse().unwrap(),
+            incarnation: Incarnation(1),
+        });
+        let transfer = TransferId { source: host.incarnation, number: 1 };
+        let pieces = vec![(Interval::whole(), 1)];
+        let mut job = HandOff { transfer, pieces, to: host.clone(), leaving: false, decided: false };
+        let insists = |job: &HandOff| matches!(job.offer(host.clone()), Request::Offer { leaving: true, .. });
+        assert!(!insists(&job));
+        job.decided = true;
+        assert!(insists(&job));
     }
 }

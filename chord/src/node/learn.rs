@@ -15,7 +15,8 @@ use crate::storage::{Batch, Stored};
 use crate::transport::Transport;
 
 impl<T: Transport> Node<T> {
-    /// Begins to learn what `from` offers, if the ring names this host its owner (or will, once `from` has left).
+    /// Begins to learn what `from` offers, if the ring names this host its owner (or will, once `from` has left), or
+    /// it was decided for this host before.
     pub(crate) async fn take_offer(
         &self,
         transfer: TransferId,

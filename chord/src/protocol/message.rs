@@ -171,7 +171,7 @@ pub enum Request {
         from: Arc<Host>,
         /// What is offered, with the epochs in force.
         pieces: Vec<(Interval, u64)>,
-        /// The owner is leaving: the ring does not name the receiver yet.
+        /// The ring need not name the receiver: the owner is leaving, or has decided for the receiver before.
         leaving: bool,
     },
     /// Entries for a learner; values in the body in this order. Merged by version, so idempotent.
