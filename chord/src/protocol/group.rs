@@ -278,8 +278,8 @@ impl Groups {
         Some((transfer, pieces))
     }
 
-    /// Gives the hand-off `transfer` a new name, under which the learner begins anew. `None` when there is no such
-    /// hand-off any more.
+    /// Gives the hand-off `transfer` a new name, under which the learner begins anew, and lets writes go on until
+    /// [`Groups::hold`]. `None` when there is no such hand-off any more.
     pub fn renew(&mut self, transfer: TransferId) -> Option<(TransferId, Vec<(Interval, u64)>)> {
         let renewed = TransferId { source: self.me.incarnation, number: self.transfers + 1 };
         let mut pieces = Vec::new();
@@ -287,7 +287,7 @@ impl Groups {
             if let (Some(outgoing), Some(record)) = (&mut state.outgoing, &state.record)
                 && outgoing.transfer == transfer
             {
-                outgoing.transfer = renewed;
+                *outgoing = Outgoing { transfer: renewed, held: false };
                 pieces.push((interval, record.epoch));
             }
         });

@@ -79,3 +79,14 @@ fn what_was_installed_counts_as_installed_while_it_is_learnt_anew() {
     assert_eq!(b.verdict(&Id::ZERO), Verdict::Learning(at_c));
     assert!(b.install(back, &c.accept(back, &at_b)));
 }
+
+/// Else they would wait until everything is copied once more.
+#[test]
+fn writes_go_on_when_a_hand_off_begins_anew() {
+    let Two { mut a, .. } = two();
+    let (transfer, _) = begin(&mut a);
+    a.hold(transfer);
+    assert!(matches!(a.verdict(&Id::ZERO), Verdict::Serve { held: true, .. }));
+    let (renewed, _) = a.renew(transfer).expect("the hand-off goes on");
+    assert_eq!(a.verdict(&Id::ZERO), Verdict::Serve { epoch: 1, copying: Some(renewed), held: false });
+}
