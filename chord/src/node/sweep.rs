@@ -61,11 +61,7 @@ impl<T: Transport> Node<T> {
     async fn collect(&self, stored: Stored) -> bool {
         let _gate = self.learning.read().await;
         let _lock = self.keys.lock(&stored.id).await;
-        let over = match self.groups().verdict(&stored.id) {
-            Verdict::Serve { copying, .. } => copying.is_none() && stored.entry.value.is_none(),
-            Verdict::Unknown | Verdict::Moved(_) => true,
-            Verdict::Fenced(_) | Verdict::Learning(_) => false,
-        };
+        let over = self.groups().verdict(&stored.id).lets_collect(stored.entry.value.is_none());
         over && self.storage.apply(Batch { deletes: vec![stored], ..Batch::default() }).await.is_ok()
     }
 }

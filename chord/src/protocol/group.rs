@@ -151,6 +151,18 @@ pub enum Verdict {
     Unknown,
 }
 
+impl Verdict {
+    /// Whether an entry under this verdict may be deleted: a tombstone that no hand-off copies (the learner would keep
+    /// what it removed), or what means nothing here any more.
+    pub fn lets_collect(&self, tombstone: bool) -> bool {
+        match self {
+            Verdict::Serve { copying, .. } => tombstone && copying.is_none(),
+            Verdict::Unknown | Verdict::Moved(_) => true,
+            Verdict::Fenced(_) | Verdict::Learning(_) => false,
+        }
+    }
+}
+
 /// Why an offer was declined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
