@@ -29,7 +29,7 @@ use crate::protocol::interval_map::IntervalMap;
 use crate::protocol::peer::{Host, Incarnation};
 
 /// A group record: who may answer for an id, under an epoch that only grows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Group {
     /// The epoch. Genesis is 1.
     pub epoch: u64,
@@ -74,7 +74,7 @@ impl fmt::Display for TransferId {
 }
 
 /// What a host knows about one id. Neighbouring ids share a piece of the map only while all of it is equal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct State {
     /// The newest record installed here; it never goes back.
     record: Option<Arc<Group>>,
@@ -97,14 +97,14 @@ impl State {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Outgoing {
     transfer: TransferId,
     /// Writes are held back.
     held: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Learning {
     transfer: TransferId,
     /// The epoch in force at the source when it offered.
@@ -178,7 +178,7 @@ pub enum Declined {
 }
 
 /// A host's group records: the map from ids to what it knows about them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Groups {
     me: Arc<Host>,
     map: IntervalMap<State>,

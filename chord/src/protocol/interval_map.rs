@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::protocol::id::{Id, Interval};
 
 /// Maps each id to a value. A piece is kept under its last id; it begins behind the piece before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IntervalMap<V> {
     pieces: BTreeMap<Id, V>,
 }

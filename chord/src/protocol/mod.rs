@@ -2,7 +2,8 @@
 //!
 //! Every method here is the size of one transition: a reply comes in, one state changes, and what to ask next comes
 //! out. Time and chance are arguments. So the same code runs in the engine, in a simulation of tens of thousands of
-//! hosts without a runtime ([`simulate`]), and under an exhaustive explorer (`tests/explore_ring.rs`).
+//! hosts without a runtime ([`simulate`]), and under an exhaustive explorer (`tests/explore_ring.rs`,
+//! `tests/explore_groups.rs`).
 //!
 //! # The circle
 //! An [`id::Id`] is a number below 2^m on a circle; [`id::IdSpace`] makes ids of names and keys. Intervals are written

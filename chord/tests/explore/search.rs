@@ -56,6 +56,7 @@ impl Debug for Counterexample {
 
 impl<S: Clone + Eq + Hash + Debug> Space<S> {
     /// Where a state stands in [`Space::states`].
+    #[allow(dead_code, reason = "not every exploration asks")]
     pub(crate) fn position(&self, state: &S) -> Option<usize> {
         let at = *self.index.get(&fingerprint(state))? as usize;
         (self.states[at] == *state).then_some(at)
