@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -303,21 +304,37 @@ pub trait Transport: Send + Sync + 'static {
     async fn close(&self);
 }
 
-#[async_trait]
+/// Hands on the future of the transport within, rather than a future of its own around it: a shared transport costs
+/// no second allocation a call.
 impl<T: Transport + ?Sized> Transport for Arc<T> {
     fn endpoint(&self) -> &Endpoint {
         (**self).endpoint()
     }
 
-    async fn call(&self, to: &Endpoint, frame: Frame, options: CallOptions) -> Result<Frame, TransportError> {
-        (**self).call(to, frame, options).await
+    fn call<'a, 'b, 'f>(
+        &'a self,
+        to: &'b Endpoint,
+        frame: Frame,
+        options: CallOptions,
+    ) -> BoxFuture<'f, Result<Frame, TransportError>>
+    where
+        'a: 'f,
+        'b: 'f,
+    {
+        (**self).call(to, frame, options)
     }
 
-    async fn accept(&self) -> Option<Incoming> {
-        (**self).accept().await
+    fn accept<'a, 'f>(&'a self) -> BoxFuture<'f, Option<Incoming>>
+    where
+        'a: 'f,
+    {
+        (**self).accept()
     }
 
-    async fn close(&self) {
-        (**self).close().await;
+    fn close<'a, 'f>(&'a self) -> BoxFuture<'f, ()>
+    where
+        'a: 'f,
+    {
+        (**self).close()
     }
 }
