@@ -7,7 +7,6 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::error::Error;
 use crate::node::many::ManyUpdate;
-use crate::node::route::{Done, Operation};
 use crate::node::{Node, Phase};
 use crate::protocol::entry::{Action, Condition, Entry, Expiry, Outcome, Update, Version};
 use crate::protocol::group::Group;
@@ -169,17 +168,9 @@ impl<T: Transport> Chord<T> {
     /// # Errors
     /// As [`Chord::get`].
     pub async fn get_record(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>, Error> {
-        let node = self.node();
         let key = key.as_ref();
-        let id = self.id_of(key)?;
-        if let Some(found) = node.read_if_here(&id, key).await? {
-            return Ok(found.map(|entry| record(entry, 0)));
-        }
-        let (done, hops) = node.run(&id, Operation::Get { key: Bytes::copy_from_slice(key) }).await?;
-        match done {
-            Done::Read(entry) => Ok(entry.map(|entry| record(entry, hops))),
-            _ => Err(Error::TryAgain { reason: NONSENSE.into() }),
-        }
+        let (entry, hops) = self.node().read(&self.id_of(key)?, key).await?;
+        Ok(entry.map(|entry| record(entry, hops)))
     }
 
     /// Stores `value` under `key`, for ever.
@@ -227,12 +218,8 @@ impl<T: Transport> Chord<T> {
         let id = self.id_of(key)?;
         self.check_value(&update)?;
         let key = Bytes::copy_from_slice(key);
-        let operation = node.next_operation();
-        let (done, hops) = node.run(&id, Operation::Update { operation, key, update }).await?;
-        match done {
-            Done::Updated(updated, previous) => Ok(receipt(updated, previous, hops)),
-            _ => Err(Error::TryAgain { reason: NONSENSE.into() }),
-        }
+        let (updated, previous, hops) = node.update(&id, node.next_operation(), &key, &update).await?;
+        Ok(receipt(updated, previous, hops))
     }
 
     /// Whether `key` has a value.
@@ -250,7 +237,7 @@ impl<T: Transport> Chord<T> {
         if let Err(error) = checked {
             return keys.iter().map(|_| Err(error.clone())).collect();
         }
-        let keys: Vec<Bytes> = keys.iter().map(|key| Bytes::copy_from_slice(key.as_ref())).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
         let results = self.node().read_many(&keys).await;
         results.into_iter().map(|result| result.map(|entry| entry.and_then(|entry| entry.value))).collect()
     }
@@ -278,11 +265,12 @@ impl<T: Transport> Chord<T> {
         if let Some(error) = updates.iter().find_map(|item| check(item).err()) {
             return updates.iter().map(|_| Err(error.clone())).collect();
         }
-        let items = updates.iter().map(|(key, update)| ManyUpdate {
+        let item = |(key, update): &(K, Update)| ManyUpdate {
             key: Bytes::copy_from_slice(key.as_ref()),
             update: update.clone(),
-        });
-        let results = self.node().update_many(items.collect()).await;
+        };
+        let items: Vec<ManyUpdate> = updates.iter().map(item).collect();
+        let results = self.node().update_many(&items).await;
         results
             .into_iter()
             .map(|result| result.map(|(updated, previous, hops)| receipt(updated, previous, hops)))
@@ -419,8 +407,6 @@ impl<T: Transport> Chord<T> {
         }
     }
 }
-
-const NONSENSE: &str = "the answer is nonsense";
 
 fn check_length(what: &'static str, len: usize, max: usize) -> Result<(), Error> {
     if len > max { Err(Error::TooLarge { what, len, max }) } else { Ok(()) }

@@ -63,6 +63,31 @@ impl<T: Transport> Node<T> {
         }
     }
 
+    /// Updates a key if this host answers for it right now: the short way of an update that needs no other host.
+    ///
+    /// Cancel safety: as [`Node::write_here`].
+    pub(crate) async fn update_if_here(
+        &self,
+        id: &Id,
+        key: &Bytes,
+        update: &Update,
+    ) -> Result<Option<(Updated, Option<Bytes>)>, Error> {
+        self.check_open()?;
+        if !matches!(self.groups().verdict(id), Verdict::Serve { .. }) {
+            return Ok(None);
+        }
+        let Ok(_permit) = self.operations.try_acquire() else {
+            return Err(Error::Overloaded { what: "operations in flight on this node" });
+        };
+        let deadline = Instant::now() + self.config.operation_deadline;
+        match self.update_here(id, key, update, Trail::default(), deadline).await {
+            Ok(done) => Ok(Some(done)),
+            Err(NotDone::Elsewhere(_)) => Ok(None),
+            Err(NotDone::Storage(reason)) => Err(Error::Indeterminate { copies: 0, reason }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads a key that this host answers for: its live entry, if there is one.
     pub(crate) async fn read_here(
         &self,

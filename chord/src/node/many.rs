@@ -1,18 +1,20 @@
 //! Operations on many keys: those of one believed owner travel together, what that misses goes one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::future::{join, join_all};
 use futures::stream;
 use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::node::Node;
 use crate::node::call::CallError;
-use crate::node::route::{Done, Operation, found, update_item};
-use crate::protocol::entry::{Entry, Update};
+use crate::node::route::{found, update_item};
+use crate::protocol::entry::{Action, Entry, Update};
+use crate::protocol::group::Verdict;
 use crate::protocol::id::Id;
 use crate::protocol::message::{GetItem, ItemReply, OperationId, Request, Response, Trail, Updated};
 use crate::protocol::peer::{Host, Incarnation};
@@ -23,8 +25,10 @@ use crate::transport::{Lane, Transport};
 const MAX_ITEMS: usize = 512;
 /// Bytes of keys and values of one message; larger values travel alone.
 const MAX_BYTES: usize = 1 << 20;
-/// Operations of one call that are under way at once.
+/// Operations of one call that wait for other hosts at once.
 const CONCURRENT: usize = 64;
+/// Operations of one call on this host's own keys that are under way at once.
+const FEW: usize = 30;
 
 /// What one update of many came to.
 pub(crate) type UpdateResult = Result<(Updated, Option<Bytes>, usize), Error>;
@@ -37,108 +41,99 @@ pub(crate) struct ManyUpdate {
 
 impl<T: Transport> Node<T> {
     /// Reads keys; one result each, in order.
-    pub(crate) async fn read_many(&self, keys: &[Bytes]) -> Vec<Result<Option<Entry>, Error>> {
+    pub(crate) async fn read_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Entry>, Error>> {
         let ids: Vec<Id> = keys.iter().map(|key| self.parameters.space.id_of(key)).collect();
-        let sizes: Vec<usize> = keys.iter().map(Bytes::len).collect();
+        let ids = &ids;
+        let read = |i: usize| async move { (i, self.read(&ids[i], keys[i]).await.map(|(entry, _)| entry)) };
         let mut results: Vec<Option<Result<Option<Entry>, Error>>> = vec![None; keys.len()];
-        let batches = self.batches(&ids, &sizes);
-        let answers = stream::iter(batches)
-            .map(|(host, positions)| {
-                let ids = &ids;
-                async move {
-                    let replies = self.read_batch(&host, &positions, ids, keys).await;
-                    (positions, replies)
-                }
-            })
-            .buffer_unordered(CONCURRENT)
-            .collect::<Vec<_>>()
-            .await;
-        for (positions, replies) in answers {
-            for (position, reply) in positions.into_iter().zip(replies) {
-                results[position] = Some(Ok(reply));
-            }
+        let (here, away) = self.by_place(ids, (0..keys.len()).collect());
+        let batches = self.batches(ids, &away, |i| keys[i].len());
+        let batched = batches.into_iter().map(|(host, positions)| async move {
+            let replies = self.read_batch(&host, &positions, ids, keys).await;
+            positions.into_iter().zip(replies).collect::<Vec<_>>()
+        });
+        let (here, batched) = join(few_at_once(here, read), many_at_once(batched)).await;
+        for (i, result) in here {
+            results[i] = Some(result);
         }
-        let missing: Vec<usize> = (0..keys.len()).filter(|i| results[*i].is_none()).collect();
-        let rest = stream::iter(missing)
-            .map(|i| {
-                let (id, key) = (ids[i], keys[i].clone());
-                async move { (i, self.run(&id, Operation::Get { key }).await) }
-            })
-            .buffer_unordered(CONCURRENT)
-            .collect::<Vec<_>>()
-            .await;
-        for (i, result) in rest {
-            results[i] = Some(result.map(|(done, _)| match done {
-                Done::Read(entry) => entry,
-                _ => None,
-            }));
+        for (i, entry) in batched.into_iter().flatten() {
+            results[i] = Some(Ok(entry));
         }
-        results.into_iter().map(|result| result.unwrap_or(Ok(None))).collect()
+        let rest = away.into_iter().filter(|i| results[*i].is_none()).map(read).collect::<Vec<_>>();
+        for (i, result) in many_at_once(rest).await {
+            results[i] = Some(result);
+        }
+        results.into_iter().map(|result| result.unwrap_or_else(|| Err(not_asked()))).collect()
     }
 
-    /// Updates keys, each on its own; one result each, in order. Updates of one key take effect in order.
-    pub(crate) async fn update_many(&self, updates: Vec<ManyUpdate>) -> Vec<UpdateResult> {
+    /// Updates keys, each on its own; one result each, in order. Updates of one key take effect in order: each is
+    /// over before the next one begins.
+    pub(crate) async fn update_many(&self, updates: &[ManyUpdate]) -> Vec<UpdateResult> {
         let ids: Vec<Id> = updates.iter().map(|item| self.parameters.space.id_of(&item.key)).collect();
-        let names: Vec<OperationId> = updates.iter().map(|_| self.next_operation()).collect();
-        let distinct: BTreeSet<&Bytes> = updates.iter().map(|item| &item.key).collect();
-        let concurrent = if distinct.len() == updates.len() { CONCURRENT } else { 1 };
-        let sizes: Vec<usize> = updates
-            .iter()
-            .zip(&ids)
-            .zip(&names)
-            .map(|((item, id), name)| {
-                item.key.len() + update_item(*name, id, &item.key, &item.update).1.len()
-            })
-            .collect();
         let mut results: Vec<Option<UpdateResult>> = Vec::new();
         results.resize_with(updates.len(), || None);
-        let batches = self.batches(&ids, &sizes);
-        let answers = stream::iter(batches)
-            .map(|(host, positions)| {
-                let (ids, names, updates) = (&ids, &names, &updates);
-                async move {
-                    let replies = self.update_batch(&host, &positions, ids, names, updates).await;
-                    (positions, replies)
-                }
-            })
-            .buffer_unordered(concurrent)
-            .collect::<Vec<_>>()
-            .await;
-        for (positions, replies) in answers {
-            for (position, reply) in positions.into_iter().zip(replies) {
-                results[position] = reply;
-            }
+        for turn in turns(&ids) {
+            self.update_turn(turn, &ids, updates, &mut results).await;
         }
-        let missing: Vec<usize> = (0..updates.len()).filter(|i| results[*i].is_none()).collect();
-        let rest = stream::iter(missing)
-            .map(|i| {
-                let (id, item, operation) = (ids[i], &updates[i], names[i]);
-                let (key, update) = (item.key.clone(), item.update.clone());
-                async move { (i, self.run(&id, Operation::Update { operation, key, update }).await) }
-            })
-            .buffer_unordered(concurrent)
-            .collect::<Vec<_>>()
-            .await;
-        for (i, result) in rest {
-            results[i] = Some(result.and_then(|(done, hops)| match done {
-                Done::Updated(updated, previous) => Ok((updated, previous, hops)),
-                _ => Err(Error::TryAgain { reason: "the answer is nonsense".into() }),
-            }));
-        }
-        results
-            .into_iter()
-            .map(|result| result.unwrap_or_else(|| Err(Error::TryAgain { reason: "not asked".into() })))
-            .collect()
+        results.into_iter().map(|result| result.unwrap_or_else(|| Err(not_asked()))).collect()
     }
 
-    /// Positions by believed owner, other hosts' only, cut into messages. What is missing goes one by one, and so
-    /// does everything while an operation of this node's is one too many.
-    fn batches(&self, ids: &[Id], sizes: &[usize]) -> Vec<(Arc<Host>, Vec<usize>)> {
+    /// Updates the keys at `positions`, of which no two are the same.
+    async fn update_turn(
+        &self,
+        positions: Vec<usize>,
+        ids: &[Id],
+        updates: &[ManyUpdate],
+        results: &mut [Option<UpdateResult>],
+    ) {
+        let update = |(i, name): (usize, OperationId)| async move {
+            (i, self.update(&ids[i], name, &updates[i].key, &updates[i].update).await)
+        };
+        let (here, away) = self.by_place(ids, positions);
+        let named = |i: usize| (i, self.next_operation());
+        let here = few_at_once(here, |i| update(named(i)));
+        let names: BTreeMap<usize, OperationId> = away.iter().copied().map(named).collect();
+        let names = &names;
+        let size = |i: usize| updates[i].key.len() + value_bytes(&updates[i].update);
+        let batched = self.batches(ids, &away, size).into_iter().map(|(host, positions)| async move {
+            let replies = self.update_batch(&host, &positions, ids, names, updates).await;
+            positions.into_iter().zip(replies).collect::<Vec<_>>()
+        });
+        let (here, batched) = join(here, many_at_once(batched)).await;
+        for (i, result) in here {
+            results[i] = Some(result);
+        }
+        for (i, result) in batched.into_iter().flatten() {
+            results[i] = result;
+        }
+        let rest = names.iter().map(|(i, name)| (*i, *name)).filter(|(i, _)| results[*i].is_none());
+        let rest = rest.map(update).collect::<Vec<_>>();
+        for (i, result) in many_at_once(rest).await {
+            results[i] = Some(result);
+        }
+    }
+
+    /// Positions whose ids this host answers for right now, and the others.
+    fn by_place(&self, ids: &[Id], positions: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+        let groups = self.groups();
+        positions.into_iter().partition(|i| matches!(groups.verdict(&ids[*i]), Verdict::Serve { .. }))
+    }
+
+    /// `positions` by believed owner, other hosts' only, cut into messages. What is missing goes one by one.
+    fn batches(
+        &self,
+        ids: &[Id],
+        positions: &[usize],
+        size: impl Fn(usize) -> usize,
+    ) -> Vec<(Arc<Host>, Vec<usize>)> {
+        if positions.is_empty() {
+            return Vec::new();
+        }
         let mut owners: BTreeMap<Incarnation, (Arc<Host>, Vec<usize>)> = BTreeMap::new();
         let routing = self.routing();
-        for (position, id) in ids.iter().enumerate() {
-            let Some(owner) = routing.believed_owner(id) else { continue };
-            if owner.host.incarnation != self.me.incarnation && sizes[position] <= MAX_BYTES / 4 {
+        for position in positions.iter().copied() {
+            let Some(owner) = routing.believed_owner(&ids[position]) else { continue };
+            if owner.host.incarnation != self.me.incarnation && size(position) <= MAX_BYTES / 4 {
                 let known = owners.entry(owner.host.incarnation);
                 known.or_insert_with(|| (owner.host.clone(), Vec::new())).1.push(position);
             }
@@ -149,11 +144,11 @@ impl<T: Transport> Node<T> {
             let mut batch = Vec::new();
             let mut bytes = 0;
             for position in positions {
-                if batch.len() >= MAX_ITEMS || bytes + sizes[position] > MAX_BYTES {
+                if batch.len() >= MAX_ITEMS || bytes + size(position) > MAX_BYTES {
                     batches.push((host.clone(), std::mem::take(&mut batch)));
                     bytes = 0;
                 }
-                bytes += sizes[position];
+                bytes += size(position);
                 batch.push(position);
             }
             batches.push((host, batch));
@@ -167,9 +162,10 @@ impl<T: Transport> Node<T> {
         host: &Arc<Host>,
         positions: &[usize],
         ids: &[Id],
-        keys: &[Bytes],
+        keys: &[&[u8]],
     ) -> Vec<Option<Entry>> {
-        let items = positions.iter().map(|i| GetItem { id: ids[*i], key: keys[*i].clone() }).collect();
+        let item = |i: &usize| GetItem { id: ids[*i], key: Bytes::copy_from_slice(keys[*i]) };
+        let items = positions.iter().map(item).collect();
         let request = Request::Get { trail: Trail::default(), items };
         let deadline = Instant::now() + self.config.operation_deadline / 2;
         let answer = self.call(host, &request, Bytes::new(), Lane::Request, deadline).await;
@@ -201,12 +197,12 @@ impl<T: Transport> Node<T> {
         host: &Arc<Host>,
         positions: &[usize],
         ids: &[Id],
-        names: &[OperationId],
+        names: &BTreeMap<usize, OperationId>,
         updates: &[ManyUpdate],
     ) -> Vec<Option<UpdateResult>> {
         let (items, values): (Vec<_>, Vec<_>) = positions
             .iter()
-            .map(|i| update_item(names[*i], &ids[*i], &updates[*i].key, &updates[*i].update))
+            .map(|i| update_item(names[i], &ids[*i], &updates[*i].key, &updates[*i].update))
             .unzip();
         let request = Request::Update { trail: Trail::default(), items };
         let body = wire::join_values(values.iter());
@@ -242,5 +238,67 @@ impl<T: Transport> Node<T> {
                 _ => indeterminate("its outcome is no longer known"),
             })
             .collect()
+    }
+}
+
+/// `positions` in turns, so that no id comes twice in one turn and its updates keep their order. Two keys of one
+/// id count as one key: that costs a turn and keeps this simple.
+fn turns(ids: &[Id]) -> Vec<Vec<usize>> {
+    let mut sorted: Vec<usize> = (0..ids.len()).collect();
+    sorted.sort_by_key(|i| ids[*i]);
+    if sorted.windows(2).all(|pair| ids[pair[0]] != ids[pair[1]]) {
+        return vec![(0..ids.len()).collect()];
+    }
+    let mut turns: Vec<Vec<usize>> = Vec::new();
+    for twins in sorted.chunk_by(|a, b| ids[*a] == ids[*b]) {
+        turns.resize_with(turns.len().max(twins.len()), Vec::new);
+        for (turn, position) in turns.iter_mut().zip(twins) {
+            turn.push(*position);
+        }
+    }
+    turns
+}
+
+/// Runs operations that seldom wait: [`FEW`] at once, which [`join_all`] polls in place.
+async fn few_at_once<R, F: Future<Output = R>>(positions: Vec<usize>, run: impl Fn(usize) -> F) -> Vec<R> {
+    let mut results = Vec::with_capacity(positions.len());
+    for some in positions.chunks(FEW) {
+        results.extend(join_all(some.iter().copied().map(&run)).await);
+    }
+    results
+}
+
+/// Runs operations that wait for others, [`CONCURRENT`] at once. Results come in any order.
+async fn many_at_once<R>(operations: impl IntoIterator<Item: Future<Output = R>>) -> Vec<R> {
+    stream::iter(operations).buffer_unordered(CONCURRENT).collect().await
+}
+
+fn value_bytes(update: &Update) -> usize {
+    match &update.action {
+        Action::Set { value, .. } | Action::Append(value) => value.len(),
+        Action::Remove | Action::Add(_) | Action::Expire(_) => 0,
+    }
+}
+
+fn not_asked() -> Error {
+    Error::TryAgain { reason: "not asked".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(ids: &[u128]) -> Vec<Vec<usize>> {
+        turns(&ids.iter().map(|id| Id::from_u128(*id)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn distinct_keys_take_one_turn() {
+        assert_eq!(cut(&[5, 3, 9]), [[0, 1, 2]]);
+    }
+
+    #[test]
+    fn updates_of_one_key_take_turns_in_their_order() {
+        assert_eq!(cut(&[7, 1, 7, 7, 1]), [vec![1, 0], vec![4, 2], vec![3]]);
     }
 }

@@ -80,6 +80,37 @@ enum Reply {
 }
 
 impl<T: Transport> Node<T> {
+    /// The live entry of `key`, if there is one, and the calls to other hosts that it took.
+    pub(crate) async fn read(&self, id: &Id, key: &[u8]) -> Result<(Option<Entry>, usize), Error> {
+        if let Some(found) = self.read_if_here(id, key).await? {
+            return Ok((found, 0));
+        }
+        // Boxed, so that the usual read of an own key does not carry its size.
+        match Box::pin(self.run(id, Operation::Get { key: Bytes::copy_from_slice(key) })).await? {
+            (Done::Read(entry), hops) => Ok((entry, hops)),
+            _ => Err(nonsense()),
+        }
+    }
+
+    /// Updates `key` under the name `operation`. What it did, the value it found if that was asked for, and the
+    /// calls to other hosts that it took.
+    pub(crate) async fn update(
+        &self,
+        id: &Id,
+        operation: OperationId,
+        key: &Bytes,
+        update: &Update,
+    ) -> Result<(Updated, Option<Bytes>, usize), Error> {
+        if let Some((updated, previous)) = self.update_if_here(id, key, update).await? {
+            return Ok((updated, previous, 0));
+        }
+        let operation = Operation::Update { operation, key: key.clone(), update: update.clone() };
+        match Box::pin(self.run(id, operation)).await? {
+            (Done::Updated(updated, previous), hops) => Ok((updated, previous, hops)),
+            _ => Err(nonsense()),
+        }
+    }
+
     /// Runs one operation and counts the calls to other hosts that it took.
     pub(crate) async fn run(&self, id: &Id, operation: Operation) -> Result<(Done, usize), Error> {
         self.check_open()?;
@@ -389,6 +420,10 @@ impl Search {
             _ => Error::Timeout { reason: self.reason },
         }
     }
+}
+
+fn nonsense() -> Error {
+    Error::TryAgain { reason: "the answer is nonsense".into() }
 }
 
 /// The next peer of the lookup, or of the owners it found, whose host was not asked yet.
