@@ -21,29 +21,41 @@ pub const MAX_WAVE: usize = 64;
 /// Runs the first commands of `requests`, as many as make a wave or else one on its own, and appends their replies.
 /// Returns how many ran: at least one, if there is one.
 pub async fn run(service: &Service, session: &mut Session, requests: &[Request], reply: &mut Reply) -> usize {
-    let mut wave = Vec::new();
-    for request in requests {
-        let member = match (admit(service, session, request), service.node()) {
-            (Ok(command), Some(node)) => Member::new(node, command, request),
-            _ => None,
-        };
-        match member {
+    let Some((first, rest)) = requests.split_first() else { return 0 };
+    let (ran, errors) = match admit(service, session, first) {
+        Err(failure) => (1, finish(Err(failure), reply.len(), reply)),
+        Ok(command) => match service.node().and_then(|node| Some((node, Member::new(node, command, first)?)))
+        {
+            None => (1, alone(service, session, command, first, reply).await),
+            Some((node, head)) if rest.is_empty() => (1, run_one(node, &head, reply).await),
+            Some((node, head)) => {
+                let wave = gather(service, session, node, head, rest);
+                (wave.len(), run_wave(node, &wave, reply).await)
+            }
+        },
+    };
+    service.counters().ran(ran, errors);
+    ran
+}
+
+/// `head` and the members of its wave that follow it.
+fn gather<'a>(
+    service: &Service,
+    session: &Session,
+    node: &Node,
+    head: Member<'a>,
+    rest: &'a [Request],
+) -> Vec<Member<'a>> {
+    let mut wave = Vec::with_capacity(1 + rest.len());
+    wave.push(head);
+    for request in rest {
+        let command = admit(service, session, request).ok();
+        match command.and_then(|command| Member::new(node, command, request)) {
             Some(member) if !wave.iter().any(|earlier| member.conflicts(earlier)) => wave.push(member),
             _ => break,
         }
     }
-    match (wave.len(), service.node(), requests.first()) {
-        (0, _, Some(request)) => {
-            alone(service, session, request, reply).await;
-            1
-        }
-        (len, Some(node), _) => {
-            let errors = run_wave(node, &wave, reply).await;
-            service.counters().ran(len, errors);
-            len
-        }
-        _ => 0,
-    }
+    wave
 }
 
 /// A command of a wave.
@@ -87,38 +99,42 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Runs a command that does not overlap with others.
-async fn alone(service: &Service, session: &mut Session, args: &Request, reply: &mut Reply) {
+/// Runs a command that does not overlap with others; returns 1 if it failed, else 0.
+async fn alone(
+    service: &Service,
+    session: &mut Session,
+    command: &Command,
+    args: &Request,
+    reply: &mut Reply,
+) -> usize {
     let start = reply.len();
-    let result = match admit(service, session, args) {
-        Err(failure) => Err(failure),
-        Ok(command) => match command.run {
-            Run::Session(handler) => handler(&mut Call { service, session, args, reply }),
-            Run::Ring(handler) => handler(service, args, reply).await,
-            Run::Keys(handler) | Run::Key(handler) | Run::Set(handler) => match service.node() {
-                Some(node) => handler(node, args, reply).await,
-                None => Err(Failure::LOADING),
-            },
-            Run::Get => match service.node() {
-                Some(node) => get(node, &args[1], reply).await,
-                None => Err(Failure::LOADING),
-            },
-        },
+    let result = match (command.run, service.node()) {
+        (Run::Session(handler), _) => handler(&mut Call { service, session, args, reply }),
+        (Run::Ring(handler), _) => handler(service, args, reply).await,
+        (_, None) => Err(Failure::LOADING),
+        (Run::Get, Some(node)) => write_value(node.get(&args[1]).await, reply),
+        (Run::Keys(handler) | Run::Key(handler) | Run::Set(handler), Some(node)) => {
+            handler(node, args, reply).await
+        }
     };
-    let errors = finish(result, start, reply);
-    service.counters().ran(1, errors);
+    finish(result, start, reply)
+}
+
+/// Runs a wave of one; returns 1 if it failed, else 0.
+async fn run_one(node: &Node, member: &Member<'_>, reply: &mut Reply) -> usize {
+    let (args, start) = (member.args, reply.len());
+    let result = match member.kind {
+        Kind::Get => write_value(node.get(&args[1]).await, reply),
+        Kind::Set => write_receipt(node.put(&args[1], args[2].clone()).await, reply),
+        Kind::Other(handler) => handler(node, args, reply).await,
+    };
+    finish(result, start, reply)
 }
 
 /// Runs the commands of a wave and returns how many of them failed.
 async fn run_wave(node: &Node, wave: &[Member<'_>], reply: &mut Reply) -> usize {
-    if let [Member { args, kind }] = wave {
-        let start = reply.len();
-        let result = match kind {
-            Kind::Get => get(node, &args[1], reply).await,
-            Kind::Set => set(node, &args[1], args[2].clone(), reply).await,
-            Kind::Other(handler) => handler(node, args, reply).await,
-        };
-        return finish(result, start, reply);
+    if let [member] = wave {
+        return run_one(node, member, reply).await;
     }
     let (mut keys, mut entries, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for Member { args, kind } in wave {
@@ -171,14 +187,6 @@ async fn other(node: &Node, handler: KeyHandler, args: &Request) -> (Result<(), 
     let mut reply = Reply::new();
     let result = handler(node, args, &mut reply).await;
     (result, reply)
-}
-
-async fn get(node: &Node, key: &Bytes, reply: &mut Reply) -> Result<(), Failure> {
-    write_value(node.get(key).await, reply)
-}
-
-async fn set(node: &Node, key: &Bytes, value: Bytes, reply: &mut Reply) -> Result<(), Failure> {
-    write_receipt(node.put(key, value).await, reply)
 }
 
 fn write_value(value: Result<Option<Bytes>, chord::Error>, reply: &mut Reply) -> Result<(), Failure> {

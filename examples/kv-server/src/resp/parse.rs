@@ -11,6 +11,8 @@ use crate::resp::number::parse_i64;
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 /// Most arguments of one request.
 pub const MAX_ARGUMENTS: usize = 1 << 20;
+/// Arguments that memory is kept for between requests.
+const KEPT_ARGUMENTS: usize = 64;
 /// Most arguments before the client has authenticated, as in Redis.
 const MAX_ARGUMENTS_UNAUTHENTICATED: i64 = 10;
 /// Longest argument before the client has authenticated, as in Redis.
@@ -52,6 +54,8 @@ impl ProtocolError {
 pub struct Parser {
     /// The multibulk request that has begun, if one has.
     begun: Option<Multibulk>,
+    /// Where its arguments lie in the buffer, as far as they were read.
+    arguments: Vec<(usize, usize)>,
     /// Bytes of the buffer known to hold no end of line.
     scanned: usize,
 }
@@ -64,8 +68,6 @@ struct Multibulk {
     bulk: Option<usize>,
     /// Where the next byte to be read lies in the buffer.
     at: usize,
-    /// Where the arguments read lie in the buffer.
-    arguments: Vec<(usize, usize)>,
 }
 
 impl Parser {
@@ -98,7 +100,7 @@ impl Parser {
 
     /// About how much memory the request under way takes beside the buffer.
     pub fn held_bytes(&self) -> usize {
-        self.begun.as_ref().map_or(0, |begun| begun.arguments.capacity() * size_of::<(usize, usize)>())
+        self.arguments.capacity() * size_of::<(usize, usize)>()
     }
 
     fn multibulk(
@@ -111,7 +113,7 @@ impl Parser {
                 return Ok(None);
             };
             let count = argument_count(&buffer[line], limits)?;
-            self.begun = Some(Multibulk { missing: count, bulk: None, at, arguments: Vec::new() });
+            self.begun = Some(Multibulk { missing: count, bulk: None, at });
         }
         while let Some(begun) = &mut self.begun {
             if begun.missing == 0 {
@@ -138,14 +140,17 @@ impl Parser {
             if buffer.len() < at + len + 2 {
                 return Ok(None);
             }
-            begun.arguments.push((at, at + len));
+            self.arguments.push((at, at + len));
             begun.at = at + len + 2;
             begun.bulk = None;
             begun.missing -= 1;
         }
         let begun = self.begun.take().expect("a request has begun");
         let frame = buffer.split_to(begun.at).freeze();
-        Ok(Some(begun.arguments.into_iter().map(|(start, end)| frame.slice(start..end)).collect()))
+        let request = self.arguments.iter().map(|(start, end)| frame.slice(*start..*end)).collect();
+        self.arguments.clear();
+        self.arguments.shrink_to(KEPT_ARGUMENTS);
+        Ok(Some(request))
     }
 
     /// The line that starts at `start` with a type byte: the range after that byte, and where the next line

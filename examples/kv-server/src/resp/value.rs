@@ -59,11 +59,11 @@ impl Value {
 
 /// Where the reply that starts at `at` ends, when all of it is there.
 fn complete(buffer: &[u8], at: usize, depth: usize) -> Result<Option<usize>, ValueError> {
-    let Some((kind, line, after)) = line_at(buffer, at)? else { return Ok(None) };
+    let Some(Line { kind, text, after }) = line_at(buffer, at)? else { return Ok(None) };
     match kind {
         b'+' | b'-' => Ok(Some(after)),
-        b':' => parse_i64(line).map(|_| Some(after)).ok_or(ValueError("not an integer")),
-        b'$' => match parse_i64(line) {
+        b':' => parse_i64(text).map(|_| Some(after)).ok_or(ValueError("not an integer")),
+        b'$' => match parse_i64(text) {
             Some(-1) => Ok(Some(after)),
             Some(len @ 0..=MAX_BULK_BYTES) => {
                 let end = after + usize::try_from(len).unwrap_or(0);
@@ -75,7 +75,7 @@ fn complete(buffer: &[u8], at: usize, depth: usize) -> Result<Option<usize>, Val
             }
             _ => Err(ValueError("invalid bulk length")),
         },
-        b'*' => match parse_i64(line) {
+        b'*' => match parse_i64(text) {
             Some(-1) => Ok(Some(after)),
             Some(0..=MAX_ELEMENTS) if depth == MAX_DEPTH => Err(ValueError("arrays nested too deeply")),
             Some(len @ 0..=MAX_ELEMENTS) => {
@@ -94,17 +94,22 @@ fn complete(buffer: &[u8], at: usize, depth: usize) -> Result<Option<usize>, Val
     }
 }
 
-/// A line's kind byte, the rest of it, and where the next line starts.
-type Line<'a> = (u8, &'a [u8], usize);
+/// One line of a reply.
+struct Line<'a> {
+    kind: u8,
+    text: &'a [u8],
+    /// Where the next line starts.
+    after: usize,
+}
 
-/// The kind byte of the line at `at`, the rest of it, and where the next line starts.
+/// The line at `at`, when all of it is there.
 fn line_at(buffer: &[u8], at: usize) -> Result<Option<Line<'_>>, ValueError> {
     let Some(rest) = buffer.get(at..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
     let Some(end) = rest.iter().take(MAX_LINE_BYTES).position(|byte| *byte == b'\n') else {
         return if rest.len() < MAX_LINE_BYTES { Ok(None) } else { Err(ValueError("a line too long")) };
     };
     match rest[..end].strip_suffix(b"\r") {
-        Some([kind, line @ ..]) => Ok(Some((*kind, line, at + end + 1))),
+        Some([kind, text @ ..]) => Ok(Some(Line { kind: *kind, text, after: at + end + 1 })),
         _ => Err(ValueError("a line without its end")),
     }
 }
