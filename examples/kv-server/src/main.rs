@@ -6,6 +6,10 @@ use std::time::Duration;
 use chord_kv::cli::Cli;
 use clap::Parser;
 
+/// The service makes and drops small buffers all the time, on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long threads that wait for the operating system may keep the process.
 const END_TIME: Duration = Duration::from_millis(500);
 
