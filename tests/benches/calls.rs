@@ -1,9 +1,9 @@
 //! A call over each transport beside the bare library doing the same work in the same run.
 //!
 //! `cargo bench -p chord-tests --bench calls [-- --json --rounds N]`. Frames of 64 bytes there and back. Two
-//! limits for ZeroMQ and QUIC: the library with correlation ids for concurrent callers (the same work), and the
-//! library in one loop with a window and no callers (less work than any transport can do). Caller and server
-//! share a thread, or have a thread each.
+//! limits for ZeroMQ and QUIC: the library with concurrent callers, their deadlines and a handler behind a queue (the
+//! same work), and the library in one loop with a window and no callers (less work than any transport can do). Caller
+//! and server share a thread, or have a thread each.
 
 mod bare;
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
@@ -13,7 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bare::{FRAME_BYTES, quic, zmq};
+use bare::{FRAME_BYTES, Serving, quic, zmq};
 use bytes::Bytes;
 use chord::Endpoint;
 use chord::transport::{CallOptions, Frame, Lane, Transport};
@@ -133,7 +133,7 @@ macro_rules! window_rate {
 
 fn figures(name: &str, threads: Threads) -> [Figure; 4] {
     let place = if threads == Threads::Shared { "one thread" } else { "a thread each" };
-    let (callers, window) = ("bare, callers", "bare, one loop");
+    let (callers, window) = ("bare, same work", "bare, one loop");
     let latency = |limit, goal| {
         Figure::new(format!("{name}, {place}: p50, 1 in flight"), "us", Better::Lower, limit, goal)
     };
@@ -154,9 +154,10 @@ macro_rules! measure {
     ($function:ident, $library:ident, $name:literal, $wires:expr) => {
         async fn $function(threads: Threads, arguments: &Arguments) -> [Figure; 4] {
             let ours = Ours::start(threads, $wires).await;
-            let address = start(threads, $library::serve).await;
-            let callers = Arc::new($library::Callers::connect(&address).await);
-            let mut window = $library::Window::connect(&address).await;
+            let by_handler = start(threads, |address_tx| $library::serve(Serving::Handler, address_tx)).await;
+            let callers = Arc::new($library::Callers::connect(&by_handler).await);
+            let one_loop = start(threads, |address_tx| $library::serve(Serving::OneLoop, address_tx)).await;
+            let mut window = $library::Window::connect(&one_loop).await;
             let (single, many) = if arguments.full { (2_000, 20_000) } else { (50, 640) };
             let mut figures = figures($name, threads);
             let [by_callers, by_window, rate_callers, rate_window] = &mut figures;

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{FRAME_BYTES, Waiting, decode, encode};
+use super::{FRAME_BYTES, Serving, Waiting, decode, encode, handler, reply};
 
 const CHUNK_BYTES: usize = 64 << 10;
 const BATCH: usize = 64;
@@ -19,7 +19,7 @@ pub(crate) struct Address {
 }
 
 /// Answers every frame with one of its size, for ever.
-pub(crate) async fn serve(address_tx: oneshot::Sender<Address>) {
+pub(crate) async fn serve(serving: Serving, address_tx: oneshot::Sender<Address>) {
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let certificate = issued.cert.der().clone();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der());
@@ -31,9 +31,37 @@ pub(crate) async fn serve(address_tx: oneshot::Sender<Address>) {
         tokio::spawn(async move {
             let connection = incoming.await.expect("the client shakes hands");
             while let Ok((send, receive)) = connection.accept_bi().await {
-                tokio::spawn(answer(send, receive));
+                match serving {
+                    Serving::Handler => serve_by_handler(send, receive),
+                    Serving::OneLoop => drop(tokio::spawn(answer(send, receive))),
+                }
             }
         });
+    }
+}
+
+fn serve_by_handler(send: SendStream, mut receive: RecvStream) {
+    let (asked_tx, answers_rx) = handler();
+    tokio::spawn(write(send, answers_rx));
+    tokio::spawn(async move {
+        let mut received = BytesMut::new();
+        while let Ok(Some(chunk)) = receive.read_chunk(CHUNK_BYTES, true).await {
+            received.extend_from_slice(&chunk.bytes);
+            while let Some(request) = decode(&mut received) {
+                asked_tx.send(request).await.expect("the handler runs");
+            }
+        }
+    });
+}
+
+/// Writes frames, those that are ready together at once.
+async fn write(mut send: SendStream, mut frames_rx: mpsc::Receiver<(u64, Bytes)>) {
+    let (mut batch, mut out) = (Vec::new(), BytesMut::new());
+    while frames_rx.recv_many(&mut batch, BATCH).await > 0 {
+        batch.drain(..).for_each(|(correlation, body)| encode(correlation, &body, &mut out));
+        if send.write_chunk(out.split().freeze()).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -70,18 +98,10 @@ impl Callers {
     /// Connects to the server.
     pub(crate) async fn connect(address: &Address) -> Callers {
         let (endpoint, connection) = connect(address).await;
-        let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
+        let (send, mut receive) = connection.open_bi().await.expect("a stream");
         let waiting = Arc::new(Waiting::default());
-        let (frames_tx, mut frames_rx) = mpsc::channel::<(u64, Bytes)>(BATCH);
-        tokio::spawn(async move {
-            let (mut batch, mut out) = (Vec::new(), BytesMut::new());
-            while frames_rx.recv_many(&mut batch, BATCH).await > 0 {
-                batch.drain(..).for_each(|(correlation, body)| encode(correlation, &body, &mut out));
-                if send.write_chunk(out.split().freeze()).await.is_err() {
-                    return;
-                }
-            }
-        });
+        let (frames_tx, frames_rx) = mpsc::channel(BATCH);
+        tokio::spawn(write(send, frames_rx));
         let replies = waiting.clone();
         tokio::spawn(async move {
             let mut received = BytesMut::new();
@@ -99,7 +119,7 @@ impl Callers {
     pub(crate) async fn call(&self, body: Bytes) -> Bytes {
         let (correlation, reply_rx) = self.waiting.begin();
         self.frames_tx.send((correlation, body)).await.expect("the writer runs");
-        reply_rx.await.expect("the connection holds")
+        reply(reply_rx).await
     }
 }
 

@@ -6,17 +6,30 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use zeromq::{DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
-use super::{FRAME_BYTES, Waiting};
+use super::{FRAME_BYTES, Serving, Waiting, handler, reply};
 
 const QUEUE: usize = 64;
 
 /// Sends every message back, for ever.
-pub(crate) async fn serve(address_tx: oneshot::Sender<String>) {
+pub(crate) async fn serve(serving: Serving, address_tx: oneshot::Sender<String>) {
     let mut router = RouterSocket::new();
     let bound = router.bind("tcp://127.0.0.1:0").await.expect("loopback has a free port");
     let _ = address_tx.send(bound.to_string());
-    while let Ok(message) = router.recv().await {
-        router.send(message).await.expect("the client is there");
+    if serving == Serving::OneLoop {
+        while let Ok(message) = router.recv().await {
+            router.send(message).await.expect("the client is there");
+        }
+        return;
+    }
+    let (mut send, mut receive) = router.split();
+    let (asked_tx, mut answers_rx) = handler();
+    tokio::spawn(async move {
+        while let Some(message) = answers_rx.recv().await {
+            send.send(message).await.expect("the client is there");
+        }
+    });
+    while let Ok(message) = receive.recv().await {
+        asked_tx.send(message).await.expect("the handler runs");
     }
 }
 
@@ -67,7 +80,7 @@ impl Callers {
     pub(crate) async fn call(&self, body: Bytes) -> Bytes {
         let (correlation, reply_rx) = self.waiting.begin();
         self.messages_tx.send(message(correlation, body)).await.expect("the writer runs");
-        reply_rx.await.expect("the connection holds")
+        reply(reply_rx).await
     }
 }
 
