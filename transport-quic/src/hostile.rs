@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use chord::transport::{CallOptions, Endpoint, Frame, Lane, Transport, TransportError};
 use quinn::{Connection, ConnectionError, VarInt};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::certs::{Certificates, dns_name};
+use crate::serve::MAX_STRANGERS;
+use crate::tasks::{Place, Tasks, TrackedRuntime};
 use crate::{QuicConfig, QuicTransport, tls};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -206,4 +209,44 @@ async fn a_crowd_of_strangers_is_refused_while_hosts_are_served() {
         let ended = timeout(SOON * 2, stranger).await.expect("each is told").unwrap();
         assert!(ended.is_err(), "a stranger was let in");
     }
+}
+
+#[tokio::test]
+async fn a_stranger_keeps_its_place_until_quinn_has_forgotten_it() {
+    let [ours, _] = certificates();
+    let [theirs, _] = certificates();
+    let drivers = Arc::<Tasks>::default();
+    let settings = tls::settings(&config(&ours)).unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let runtime = Arc::new(TrackedRuntime(drivers));
+    let listener = quinn::Endpoint::new(settings.endpoint, Some(settings.server), socket, runtime).unwrap();
+
+    let settings = tls::settings(&config(&theirs)).unwrap();
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let dial = endpoint.connect_with(settings.client, address, &dns_name("server")).unwrap();
+    let dialling = tokio::spawn(dial);
+
+    let places = Arc::new(Semaphore::new(1));
+    let place = Place::new(places.clone().try_acquire_owned().unwrap());
+    let incoming = listener.accept().await.unwrap();
+    let accepted = Place::of_driver(&place, || incoming.accept()).unwrap();
+    drop(place);
+    assert!(accepted.await.is_err(), "it has another authority");
+    assert_eq!((listener.open_connections(), places.available_permits()), (1, 0), "its refusal is kept");
+    drop(timeout(SOON, places.acquire()).await.expect("the place is free again").unwrap());
+    assert_eq!(listener.open_connections(), 0);
+    assert!(dialling.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_host_that_was_let_in_keeps_no_place_of_a_stranger() {
+    let [ours, theirs] = certificates();
+    let server = server(&ours).await;
+    let mut connections = Vec::new();
+    for _ in 0..MAX_STRANGERS + 1 {
+        connections.push(raw(&theirs, server.endpoint()).await);
+    }
+    let honest = QuicTransport::bind(config(&theirs)).await.unwrap();
+    assert_serves(&server, &honest).await;
 }

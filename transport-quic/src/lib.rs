@@ -70,7 +70,9 @@
 //! | unread bytes of a peer | 1 MiB a stream, 16 MiB a connection | QUIC stops it |
 //! | connections from peers | [`max_connections`](QuicConfig::max_connections) | refused after the handshake |
 //! | peers called | [`max_connections`](QuicConfig::max_connections) | the one idle longest is let go; all busy: `Overloaded` |
-//! | handshakes at once | 256 | refused, and dialled again within `dial_timeout`; from the 32nd on an address must prove itself first |
+//! | handshakes at once | 64 | refused, and dialled again within `dial_timeout`; from the 32nd on an address must prove itself first |
+//! | strangers: handshakes under way or failed that QUIC still remembers | 256, about 100 KiB each | refused |
+//! | first packets not looked at yet | 1024, about 2 KiB each, at worst 64 KiB | ignored; they are sent again |
 //!
 //! The socket asks for a receive buffer of 4 MiB; Linux grants what `net.core.rmem_max` allows.
 //!

@@ -20,12 +20,18 @@ use crate::frame::{
 };
 use crate::large::{Slots, Upload, send_reply};
 use crate::link::{CLOSED, REFUSED, close_after};
-use crate::tasks::Tasks;
+use crate::tasks::{Place, Tasks};
 
-/// Handshakes under way at once; more are refused, and [`dial`](crate::dial::dial) tries again. Past a part of them
-/// an address must prove that it is no forgery before it gets one.
-const MAX_HANDSHAKES: usize = 256;
+/// Handshakes under way at once; more are refused, and [`dial`](crate::dial::dial) tries again. Each costs about a
+/// millisecond of work, for which the hosts that are let in already wait in the meantime. Past a part of them an
+/// address must prove that it is no forgery before it gets one.
+const MAX_HANDSHAKES: usize = 64;
 const UNPROVEN_HANDSHAKES: usize = 32;
+
+/// Connections that quinn keeps for peers that were not let in; more are refused. A handshake that failed counts as
+/// long as quinn remembers it, so that its refusal can be repeated: three probe timeouts, whose length the
+/// stranger's delays decide. So it is this, and not the number of handshakes, that bounds the memory strangers take.
+pub(crate) const MAX_STRANGERS: usize = 256;
 
 /// A frame that waits for `accept`, with the room that a large one takes.
 pub(crate) struct Arrived {
@@ -47,15 +53,18 @@ pub(crate) struct Listener {
 /// Takes connections until the endpoint is closed.
 pub(crate) async fn listen(endpoint: quinn::Endpoint, listener: Listener) {
     let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
     while let Some(incoming) = endpoint.accept().await {
         let free = handshakes.available_permits();
-        if free == 0 {
+        if free == 0 || strangers.available_permits() == 0 {
             incoming.refuse();
         } else if free <= MAX_HANDSHAKES - UNPROVEN_HANDSHAKES && incoming.may_retry() {
             let _ = incoming.retry();
-        } else if let Ok(handshake) = handshakes.clone().try_acquire_owned() {
+        } else if let (Ok(handshake), Ok(stranger)) =
+            (handshakes.clone().try_acquire_owned(), strangers.clone().try_acquire_owned())
+        {
             let tasks = listener.tasks.clone();
-            tasks.spawn(serve(incoming, handshake, listener.clone()));
+            tasks.spawn(serve(incoming, handshake, Place::new(stranger), listener.clone()));
         }
     }
 }
@@ -71,9 +80,16 @@ struct Inbound {
     lanes: AtomicU8,
 }
 
-async fn serve(incoming: quinn::Incoming, handshake: OwnedSemaphorePermit, listener: Listener) {
+async fn serve(
+    incoming: quinn::Incoming,
+    handshake: OwnedSemaphorePermit,
+    stranger: Arc<Place>,
+    listener: Listener,
+) {
     let address = incoming.remote_address();
-    let connection = match timeout(listener.handshake_timeout, async { incoming.accept()?.await }).await {
+    // Quinn starts the connection's driver in here.
+    let accepted = Place::of_driver(&stranger, || incoming.accept());
+    let connection = match timeout(listener.handshake_timeout, async { accepted?.await }).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "handshake failed"),
         Err(_) => return tracing::debug!(peer = %address, "handshake timed out"),
@@ -85,6 +101,7 @@ async fn serve(incoming: quinn::Incoming, handshake: OwnedSemaphorePermit, liste
     let Some(peer) = peer_name(&connection) else {
         return connection.close(REFUSED, b"the certificate names no host");
     };
+    stranger.give_back();
     let inbound = Arc::new(Inbound {
         connection,
         peer,

@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -63,6 +64,34 @@ impl Tasks {
     }
 }
 
+/// A place among a bounded number, kept by several tasks: free again when the last of them has ended, or before.
+pub(crate) struct Place {
+    /// Never held across an await.
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+tokio::task_local! {
+    /// Kept by the drivers that quinn starts in this scope.
+    static PLACE: Arc<Place>;
+}
+
+impl Place {
+    pub(crate) fn new(permit: OwnedSemaphorePermit) -> Arc<Place> {
+        Arc::new(Place { permit: Mutex::new(Some(permit)) })
+    }
+
+    /// Runs `accept`; the drivers that quinn starts in it keep `place` until quinn has forgotten their connection.
+    /// Only the driver's end tells when that is.
+    pub(crate) fn of_driver<R>(place: &Arc<Place>, accept: impl FnOnce() -> R) -> R {
+        PLACE.sync_scope(place.clone(), accept)
+    }
+
+    /// Frees the place for another.
+    pub(crate) fn give_back(&self) {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
 /// Tokio for quinn, with quinn's own tasks (one for the socket, one for each connection) in a [`Tasks`].
 pub(crate) struct TrackedRuntime(pub(crate) Arc<Tasks>);
 
@@ -78,7 +107,13 @@ impl Runtime for TrackedRuntime {
     }
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.0.spawn(future);
+        match PLACE.try_with(Arc::clone) {
+            Ok(place) => self.0.spawn(async move {
+                future.await;
+                drop(place);
+            }),
+            Err(_) => self.0.spawn(future),
+        }
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {

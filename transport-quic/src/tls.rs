@@ -30,10 +30,12 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// The round trip assumed before the first is measured: a lost first packet is sent again after about three.
 const INITIAL_RTT: Duration = Duration::from_millis(20);
 
-/// Connection attempts that wait for the listener's attention, and what they may make us remember.
+/// Connection attempts that wait for the listener's attention, and what they may make us remember. More are ignored:
+/// who was serious sends its first packet again. One takes about 2 KiB; at worst, if it was read together with a
+/// sender's other packets, the 64 KiB of them all.
 const MAX_INCOMING: usize = 1024;
-const INCOMING_BUFFER_BYTES: u64 = 64 << 10;
-const INCOMING_BUFFERS_BYTES: u64 = 4 << 20;
+const INCOMING_BUFFER_BYTES: u64 = 16 << 10;
+const INCOMING_BUFFERS_BYTES: u64 = 1 << 20;
 
 /// What an endpoint needs.
 pub(crate) struct Settings {
