@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::node::{Metrics, Node};
 use crate::protocol::message::{Request, Response};
 use crate::protocol::peer::{Host, Incarnation};
+use crate::protocol::routing::Ask;
 use crate::protocol::wire::{self, Header, WireError};
 use crate::transport::{CallOptions, Endpoint, Frame, Lane, Transport, TransportError};
 
@@ -58,6 +59,10 @@ struct HostTimes {
     /// Smoothed round trip and its deviation (Jacobson, 1988).
     round_trip: Option<(Duration, Duration)>,
     misses: u32,
+    /// When the last miss was noted.
+    missed_at: Option<Instant>,
+    /// When it was last asked for a sign of life on behalf of a request that waits.
+    probed_at: Option<Instant>,
 }
 
 impl PeerTimes {
@@ -70,10 +75,7 @@ impl PeerTimes {
     }
 
     fn answered(&mut self, host: Incarnation, took: Duration) {
-        if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(&host) {
-            self.hosts.pop_first();
-        }
-        let times = self.hosts.entry(host).or_default();
+        let times = self.entry(host);
         times.misses = 0;
         times.round_trip = Some(match times.round_trip {
             None => (took, took / 2),
@@ -84,29 +86,101 @@ impl PeerTimes {
         });
     }
 
-    /// Notes a missed answer; whether the host is now taken for dead.
-    fn missed(&mut self, host: Incarnation) -> bool {
-        let times = self.hosts.entry(host).or_default();
-        times.misses += 1;
+    /// Notes a missed answer to a call made at `sent`; whether the host is now taken for dead. Calls that waited at
+    /// the same time miss their answers together: they count as one.
+    fn missed(&mut self, host: Incarnation, sent: Instant) -> bool {
+        let times = self.entry(host);
+        if times.missed_at.is_none_or(|at| sent >= at) {
+            times.misses += 1;
+            times.missed_at = Some(Instant::now());
+        }
         times.misses > TOLERATED_MISSES
+    }
+
+    /// Whether it is time to ask `host` for a sign of life again, `pause` after whoever asked last; notes that it
+    /// is asked.
+    fn probe_is_due(&mut self, host: Incarnation, pause: Duration) -> bool {
+        let times = self.entry(host);
+        let due = times.probed_at.is_none_or(|at| at.elapsed() >= pause);
+        if due {
+            times.probed_at = Some(Instant::now());
+        }
+        due
     }
 
     pub(crate) fn forget(&mut self, host: Incarnation) {
         self.hosts.remove(&host);
+    }
+
+    fn entry(&mut self, host: Incarnation) -> &mut HostTimes {
+        if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(&host) {
+            self.hosts.pop_first();
+        }
+        self.hosts.entry(host).or_default()
     }
 }
 
 impl<T: Transport> Node<T> {
     /// A maintenance call: short, and a miss is noted.
     pub(crate) async fn control(&self, to: &Arc<Host>, request: &Request) -> Result<Response, CallError> {
-        let patience = self.times().deadline(to.incarnation, self.config.min_call_deadline);
-        let deadline = Instant::now() + patience;
+        let sent = Instant::now();
+        let deadline = sent + self.usual_time(to);
         let result = self.call(to, request, Bytes::new(), Lane::Control, deadline).await;
-        if matches!(result, Err(CallError::NoReply(_))) && self.times().missed(to.incarnation) {
+        if matches!(result, Err(CallError::NoReply(_))) && self.times().missed(to.incarnation, sent) {
             tracing::info!(host = %to.name, "does not answer: taken for dead");
             self.host_failed(to.incarnation);
         }
         result.map(|(response, _)| response)
+    }
+
+    /// A call that may take long: past the time that maintenance would give it, the host is asked for signs of
+    /// life. While it gives them the call goes on; it ends without a reply once the host counts as dead.
+    pub(crate) async fn call_while_alive(
+        &self,
+        to: &Arc<Host>,
+        request: &Request,
+        body: Bytes,
+        lane: Lane,
+        deadline: Instant,
+    ) -> Result<(Response, Bytes), CallError> {
+        let late = Instant::now() + self.usual_time(to);
+        let call = self.call(to, request, body, lane, deadline);
+        tokio::pin!(call);
+        if let Ok(result) = tokio::time::timeout_at(late, call.as_mut()).await {
+            return result;
+        }
+        tokio::select! {
+            biased;
+            result = call => result,
+            () = self.dead(to) => Err(CallError::NoReply(format!("{} counts as dead", to.name))),
+        }
+    }
+
+    /// Asks `host` for signs of life, until it counts as dead. Whoever waits for it at the same time asks in turn.
+    async fn dead(&self, host: &Arc<Host>) {
+        while !self.routing().is_lost(host.incarnation) {
+            let pause = self.usual_time(host);
+            let next = Instant::now() + pause;
+            if self.times().probe_is_due(host.incarnation, pause) {
+                self.gives_sign_of_life(host).await;
+            }
+            tokio::time::sleep_until(next).await;
+        }
+    }
+
+    /// Asks `host` for a sign of life; whether it gave one. If so, what others say about it is believed again.
+    pub(crate) async fn gives_sign_of_life(&self, host: &Arc<Host>) -> bool {
+        let request = Request::Round { host: self.me.clone(), asks: vec![Ask::Ping] };
+        let alive = self.control(host, &request).await.is_ok();
+        if alive {
+            self.routing().alive(host);
+        }
+        alive
+    }
+
+    /// How long a maintenance call to `host` may take.
+    fn usual_time(&self, host: &Host) -> Duration {
+        self.times().deadline(host.incarnation, self.config.min_call_deadline)
     }
 
     /// A call whose response may carry values. A host that cannot be reached, or was replaced, is taken out of the

@@ -300,13 +300,13 @@ impl<T: Transport> Node<T> {
         loop {
             tries += 1;
             let deadline = Instant::now() + CALL_DEADLINE;
-            let error = match self.call(&job.to, request, body.clone(), lane, deadline).await {
+            let error = match self.call_while_alive(&job.to, request, body.clone(), lane, deadline).await {
                 Ok((response, _)) => return Ok(response),
                 Err(error) => error,
             };
             let hopeless =
                 matches!(error, CallError::NotExecuted(_) | CallError::TooLarge { .. } | CallError::Closed);
-            if tries >= MAX_TRIES || hopeless {
+            if tries >= MAX_TRIES || hopeless || self.routing().is_lost(job.to.incarnation) {
                 return Err(Interrupted::GiveUp(error.to_string()));
             }
             tokio::time::sleep(self.jittered(RETRY_PAUSE)).await;

@@ -168,7 +168,7 @@ impl<T: Transport> Node<T> {
         let items = positions.iter().map(item).collect();
         let request = Request::Get { trail: Trail::default(), items };
         let deadline = Instant::now() + self.config.operation_deadline / 2;
-        let answer = self.call(host, &request, Bytes::new(), Lane::Request, deadline).await;
+        let answer = self.call_while_alive(host, &request, Bytes::new(), Lane::Request, deadline).await;
         let Ok((Response::Items(replies), body)) = answer else { return Vec::new() };
         let lengths = replies.iter().filter_map(|reply| match reply {
             ItemReply::Found { value_bytes, .. } => Some(*value_bytes),
@@ -209,7 +209,8 @@ impl<T: Transport> Node<T> {
         let deadline = Instant::now() + self.config.operation_deadline;
         let indeterminate =
             |reason: &str| Some(Err(Error::Indeterminate { copies: 0, reason: reason.to_owned() }));
-        let (replies, body) = match self.call(host, &request, body, Lane::Request, deadline).await {
+        let (replies, body) = match self.call_while_alive(host, &request, body, Lane::Request, deadline).await
+        {
             Ok((Response::Items(replies), body)) if replies.len() == positions.len() => (replies, body),
             Ok(_) => return positions.iter().map(|_| indeterminate("the answer is nonsense")).collect(),
             Err(CallError::NoReply(reason)) => {

@@ -273,11 +273,18 @@ impl<T: Transport> Node<T> {
         if incarnation == self.me.incarnation {
             return;
         }
-        self.routing().fail(incarnation);
+        let news = {
+            let mut routing = self.routing();
+            let (known, before) = (routing.is_lost(incarnation), routing.changed());
+            routing.fail(incarnation);
+            !known || routing.changed() != before
+        };
         self.times().forget(incarnation);
         self.change_groups(|groups| groups.source_failed(incarnation));
-        self.ring_changed.notify_one();
-        self.hand_off_due.notify_one();
+        if news {
+            self.ring_changed.notify_one();
+            self.hand_off_due.notify_one();
+        }
     }
 
     /// Ends the node at once: aborts its tasks and remembers why. The transport goes with the last reference.

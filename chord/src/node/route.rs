@@ -160,11 +160,29 @@ impl<T: Transport> Node<T> {
         let mut guess = guess;
         let mut lookup = Lookup::new(*id, mode, first, &self.me, self.config.max_hops);
         let mut denied = true;
+        // Hosts that count as dead: asked when nobody else is left.
+        let mut dead: Vec<Arc<Host>> = Vec::new();
         while search.hops < 4 * self.config.max_hops && Instant::now() < deadline {
-            let (peer, host) = match hint.take() {
-                Some(host) => (None, host),
-                None => match guess.take().or_else(|| next_peer(&mut lookup, &asked)) {
-                    Some(peer) => (Some(peer.clone()), peer.host.clone()),
+            let next = match hint.take() {
+                Some(host) => Some((None, host)),
+                None => guess
+                    .take()
+                    .or_else(|| next_peer(&mut lookup, &asked))
+                    .map(|peer| (Some(peer.clone()), peer.host)),
+            };
+            let (peer, host) = match next {
+                Some((peer, host)) if self.routing().is_lost(host.incarnation) => {
+                    if let Some(peer) = &peer {
+                        lookup.failed(peer);
+                    }
+                    if !dead.contains(&host) {
+                        dead.push(host);
+                    }
+                    continue;
+                }
+                Some(next) => next,
+                None => match dead.pop() {
+                    Some(host) => (None, host),
                     None => break,
                 },
             };
@@ -251,6 +269,15 @@ impl<T: Transport> Node<T> {
         search: &mut Search,
         deadline: Instant,
     ) -> Reply {
+        if self.routing().is_lost(host.incarnation) && !search.silent.contains(host) {
+            search.hops += 1;
+            if !self.gives_sign_of_life(host).await {
+                search.silent.push(host.clone());
+            }
+        }
+        if search.silent.contains(host) {
+            return Reply::Gone(format!("{} counts as dead", host.name));
+        }
         let trail = Trail { min_epoch: search.epoch_at(host), forwarded: false };
         let (request, body) = match operation {
             Operation::Locate => (Request::Locate { trail, id: *id }, Bytes::new()),
@@ -262,12 +289,12 @@ impl<T: Transport> Node<T> {
                 let (item, value) = update_item(*operation, id, key, update);
                 if value.len() > SMALL_VALUE_BYTES && search.sure_of != Some(host.incarnation) {
                     let locate = Request::Locate { trail, id: *id };
-                    match self.call(host, &locate, Bytes::new(), Lane::Request, self.patience(deadline)).await
-                    {
+                    let patience = self.patience(deadline);
+                    match self.call_while_alive(host, &locate, Bytes::new(), Lane::Request, patience).await {
                         Ok((Response::Here { .. }, _)) => search.hops += 1,
                         Ok((Response::NotMine(said), _)) => return Reply::NotMine(said),
                         Ok(_) => return Reply::Refused(format!("{} answered nonsense", host.name)),
-                        Err(error) => return failed_call(&error),
+                        Err(error) => return self.failed_call(host, &error, search),
                     }
                     search.sure_of = Some(host.incarnation);
                 }
@@ -275,7 +302,7 @@ impl<T: Transport> Node<T> {
             }
         };
         let deadline = if request.is_idempotent() { self.patience(deadline) } else { deadline };
-        match self.call(host, &request, body, Lane::Request, deadline).await {
+        match self.call_while_alive(host, &request, body, Lane::Request, deadline).await {
             Ok((Response::Items(replies), body)) if replies.len() == 1 => {
                 item_reply(replies.into_iter().next(), body, operation)
             }
@@ -293,7 +320,19 @@ impl<T: Transport> Node<T> {
                 Reply::Failed(Error::TooLarge { what: "a frame", len, max })
             }
             Err(CallError::Closed) => Reply::Failed(Error::Closed("the transport is closed".into())),
-            Err(error) => failed_call(&error),
+            Err(error) => self.failed_call(host, &error, search),
+        }
+    }
+
+    /// What a call without effect that failed says about its host.
+    fn failed_call(&self, host: &Arc<Host>, error: &CallError, search: &mut Search) -> Reply {
+        match error {
+            CallError::NotExecuted(reason) => Reply::Gone(reason.clone()),
+            CallError::NoReply(reason) if self.routing().is_lost(host.incarnation) => {
+                search.silent.push(host.clone());
+                Reply::Gone(reason.clone())
+            }
+            other => Reply::Refused(other.to_string()),
         }
     }
 
@@ -357,6 +396,8 @@ struct Search {
     retold: Vec<(Incarnation, u64)>,
     /// This host said that it answers for the key.
     sure_of: Option<Incarnation>,
+    /// Hosts that count as dead and gave no sign of life when asked for one.
+    silent: Vec<Arc<Host>>,
     denials: u32,
     asked: Vec<HostName>,
     reason: String,
@@ -404,6 +445,7 @@ impl Search {
         self.asked = peers
             .filter(|peer| asked.contains(&peer.host.incarnation))
             .map(|peer| peer.host.name.clone())
+            .chain(self.silent.iter().map(|host| host.name.clone()))
             .chain([me.name.clone()])
             .collect();
         self.asked.sort_unstable();
@@ -460,13 +502,6 @@ pub(crate) fn update_item(
         value_bytes: value.len() as u32,
     };
     (item, value)
-}
-
-fn failed_call(error: &CallError) -> Reply {
-    match error {
-        CallError::NotExecuted(reason) => Reply::Gone(reason.clone()),
-        other => Reply::Refused(other.to_string()),
-    }
 }
 
 fn item_reply(reply: Option<ItemReply>, body: Bytes, operation: &Operation) -> Reply {
