@@ -313,10 +313,10 @@ impl<T: Transport> Node<T> {
         }
     }
 
+    /// A learner that does not hear of it waits for the rest of the hand-off, and cannot leave in order meanwhile.
     async fn tell_abort(&self, job: &HandOff) {
-        let deadline = Instant::now() + self.config.min_call_deadline;
         let request = Request::Abort { transfer: job.transfer };
-        let _ = self.call(&job.to, &request, Bytes::new(), Lane::Control, deadline).await;
+        let _ = self.insist(job, &request, Bytes::new(), Lane::Control).await;
     }
 }
 
