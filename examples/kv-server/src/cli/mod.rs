@@ -38,7 +38,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  chord-kv demo                                   a ring in one process, on real data, in a few seconds
+  chord-kv demo                                   a ring in one process, on real data
   chord-kv certs ca --dir ca                      certificates: the authority once ...
   chord-kv certs node --ca ca --out n1 --name n1 --host 127.0.0.1
   chord-kv create --name n1 --listen quic://127.0.0.1:7001 --certs n1
@@ -81,7 +81,7 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Stores every line of a file: a key, a tab, its value.
     Load(load::LoadArgs),
-    /// Compares the ring with a file of keys and values, apart by a tab; exit status 1 unless all is there.
+    /// Compares the ring with such a file; exit status 1 unless all of it is there.
     Verify(verify::VerifyArgs),
     /// Makes certificates for quic://.
     Certs(certs::CertsArgs),
