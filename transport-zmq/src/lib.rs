@@ -69,8 +69,8 @@
 //!
 //! # Cost
 //!
-//! Beside the bare library a call pays for its correlation, its deadline and the way through `accept`: about a
-//! fifth more latency for one call at a time. docs/performance.md has the figures.
+//! Beside the bare library with callers, deadlines and a handler of its own, about a tenth more latency for one
+//! call at a time, and a quarter more time for each of 64 in flight. docs/performance.md has the figures.
 //!
 //! [`close`]: chord::transport::Transport::close
 
