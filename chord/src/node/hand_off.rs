@@ -16,7 +16,9 @@ use crate::node::{Metrics, Node};
 use crate::protocol::group::TransferId;
 use crate::protocol::id::{Id, Interval};
 use crate::protocol::message::{EntryHead, Request, Response};
-use crate::protocol::peer::Host;
+use crate::protocol::peer::{Host, Peer};
+use crate::protocol::ring::Ring;
+use crate::protocol::routing::{Route, RoutingMode};
 use crate::protocol::wire;
 use crate::storage::{Batch, Cursor, Stored};
 use crate::transport::{Lane, Transport};
@@ -89,12 +91,29 @@ impl<T: Transport> Node<T> {
         for piece in self.foreign_pieces() {
             let first = self.parameters.space.add(&piece.after, &Id::from_u128(1));
             let Some(owner) = self.ring_owner(&first).await else { continue };
-            if owner.host.incarnation == self.me.incarnation {
+            let owner = if owner.host.incarnation == self.me.incarnation {
+                // The successor lists, here or on the way, have not heard of whoever made the piece foreign.
+                self.owner_before(&piece, &first).await
+            } else {
+                Some(owner)
+            };
+            let Some(owner) = owner.filter(|owner| owner.host.incarnation != self.me.incarnation) else {
                 continue;
-            }
+            };
             let upto = if piece.contains(&owner.id) { owner.id } else { piece.upto };
             self.start_hand_off(Interval::new(piece.after, upto), owner.host, false);
         }
+    }
+
+    /// The owner of `first`, as those before this host's next virtual node know it.
+    async fn owner_before(&self, piece: &Interval, first: &Id) -> Option<Peer> {
+        let predecessor = {
+            let routing = self.routing();
+            let distance = |ring: &&Ring| self.parameters.space.distance(&piece.upto, &ring.me().id);
+            routing.rings().min_by_key(distance)?.predecessor()?.clone()
+        };
+        let (_, found) = self.walk(first, RoutingMode::Fingers, Route::Closer(vec![predecessor])).await;
+        found.and_then(|(_, owners)| owners.into_iter().next())
     }
 
     /// Starts a hand-off in a task of its own, if there is anything to hand over and a place for it.
