@@ -1,29 +1,30 @@
 //! While keys change hands they stay readable but for a moment, nobody is sent about, and no acknowledged write is
 //! lost: at a join and at a leave, seen from a host that has nothing to do with it and from both ends.
 
+mod audit;
 mod load;
 
 use std::time::Duration;
 
+use audit::Audit;
+use chord::RoutingMode;
 use chord::protocol::id::{HashKind, Id, IdSpace};
 use chord_transport_mem::Link;
-use chord_transport_mem::testkit::{Cluster, Node};
-use load::{Kind, Load, Samples};
+use chord_transport_mem::testkit::{Cluster, History, Node};
+use load::{Kind, Load};
 use tokio::time::sleep;
 
 /// The one-way delay between any two hosts.
 const DELAY: Duration = Duration::from_millis(20);
 /// How often each load begins an operation.
-const PACE: Duration = Duration::from_millis(2);
-/// Tokio's timers count whole milliseconds, and each step of an operation may wait for the next.
-const SLACK: Duration = Duration::from_millis(8);
+const PACE: Duration = Duration::from_millis(4);
 const VIRTUAL_NODES: usize = 2;
 
-async fn three_hosts() -> Cluster {
+async fn three_hosts(routing: RoutingMode) -> Cluster {
     let cluster = Cluster::builder()
         .virtual_nodes(VIRTUAL_NODES)
         .link(Link::with_latency(DELAY))
-        .watched()
+        .configure(move |config| config.routing = routing)
         .start(3)
         .await;
     for i in 0..200 {
@@ -46,98 +47,125 @@ fn owner<'a>(hosts: &[&'a str], key: &str) -> &'a str {
 fn moving_keys(before: &[&str], after: &[&str], from: &str, to: &str, count: usize) -> Vec<String> {
     (0..)
         .map(|i| format!("key{i}"))
+        .take(5000)
         .filter(|key| owner(before, key) == from && owner(after, key) == to)
         .take(count)
         .collect()
 }
 
-/// Reads and writes of each key through each node.
-fn loads(cluster: &Cluster, nodes: &[Node], keys: &[String]) -> Vec<(Kind, Load)> {
-    let kinds = [Kind::Reads, Kind::Writes];
+/// Reads and writes of each key through each node, too many to be recorded.
+fn loads(nodes: &[Node], keys: &[String]) -> Vec<Load> {
+    let unrecorded = History::new();
     let all = nodes.iter().flat_map(|node| keys.iter().map(move |key| (node, key)));
-    all.flat_map(|(node, key)| kinds.map(|kind| (kind, Load::start(cluster, node, key, kind, PACE))))
-        .collect()
+    all.flat_map(|(node, key)| {
+        [Kind::Reads, Kind::Writes].map(|kind| Load::start(unrecorded.client(node.clone()), key, kind, PACE))
+    })
+    .collect()
+}
+
+/// Starts an audit of `key` through each of `nodes`.
+fn audits(cluster: &Cluster, nodes: &[Node], key: &str) -> Vec<Audit> {
+    let start =
+        |node: &Node| Audit::start(cluster.history().client(node.clone()), vec![key.to_owned()], PACE);
+    nodes.iter().map(start).collect()
 }
 
 /// Judges what the loads saw of a hand-off.
-async fn judge(cluster: &Cluster, loads: Vec<(Kind, Load)>) {
+async fn judge(cluster: &Cluster, loads: Vec<Load>, audits: Vec<Audit>) {
     let (mut gaps, mut hops) = ([Duration::ZERO; 2], 0);
-    for (kind, load) in loads {
-        let samples: Samples = load.stop().await;
+    for load in loads {
+        let (kind, samples) = load.stop().await;
         samples.assert_all_done();
         assert!(samples.samples.len() > 100, "{}: hardly any load", samples.what);
         let (gap, most) = (samples.longest_gap(), samples.most_hops());
-        // A first guess, and the host that the wrong one names.
-        assert!(most <= 2, "{}: {most} hops", samples.what);
-        let allowed = match kind {
-            Kind::Reads => 3 * DELAY + SLACK,
-            // Writes are held back while the last entries are confirmed: one round trip more.
-            Kind::Writes => 5 * DELAY + SLACK,
-        };
-        assert!(gap <= allowed, "{}: nothing for {gap:?}, at most {allowed:?}", samples.what);
-        assert!(
-            samples.longest_wait() <= 8 * DELAY + SLACK,
-            "{}: {:?}",
-            samples.what,
-            samples.longest_wait()
-        );
+        assert!(samples.longest_wait() <= 6 * DELAY, "{}: {:?}", samples.what, samples.longest_wait());
         gaps[kind as usize] = gaps[kind as usize].max(gap);
         hops = hops.max(most);
+    }
+    for audit in audits {
+        let errors = audit.stop().await;
+        assert!(errors.is_empty(), "{errors:?}");
     }
     let [reads, writes] = gaps;
     println!("no reads for at most {reads:?}, no writes for at most {writes:?}, {hops} hops at most");
     cluster.settle().await;
-    cluster.assert_safe();
-    if let Err(anomaly) = cluster.history().check() {
-        panic!("{anomaly}");
-    }
+    cluster.history().check().expect("no acknowledged write is lost");
+    assert!(reads <= 3 * DELAY, "no read for {reads:?}");
+    // Writes are held back while the last entries are confirmed: a round trip more.
+    assert!(writes <= 5 * DELAY, "no write for {writes:?}");
+    // A first guess, and the host that the wrong one names.
+    assert!(hops <= 2, "{hops} hops");
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_a_join_no_key_is_unreadable_for_longer_than_three_delays() {
-    let cluster = three_hosts().await;
+async fn at_a_join_no_key_is_unreadable_for_longer_than_three_delays_and_none_asked_for_thrice() {
+    let cluster = three_hosts(RoutingMode::Contacts).await;
     let (before, after) = (["n0", "n1", "n2"], ["n0", "n1", "n2", "new"]);
-    let from =
-        *before.iter().find(|from| !from_has_none(&before, &after, from)).expect("some host gives keys");
-    let keys = moving_keys(&before, &after, from, "new", 3);
-    let mut running = loads(&cluster, &cluster.nodes(), &keys);
+    let from = before.iter().find(|from| !moving_keys(&before, &after, from, "new", 1).is_empty());
+    let keys = moving_keys(&before, &after, from.expect("some host gives keys"), "new", 3);
+    let (audited, keys) = keys.split_first().expect("there are keys");
+    let mut running = loads(&cluster.nodes(), keys);
+    let mut audited_by = audits(&cluster, &cluster.nodes(), audited);
     sleep(Duration::from_millis(500)).await;
     let new = cluster.join("new").await.expect("it joins");
-    running.extend(loads(&cluster, &[new.clone()], &keys));
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(new.explain(&keys[0]).await.expect("it answers").owner, "new", "the key has moved");
-    judge(&cluster, running).await;
-}
-
-/// Whether `from` owns nothing of what `new` gets.
-fn from_has_none(before: &[&str], after: &[&str], from: &str) -> bool {
-    !(0..5000)
-        .map(|i| format!("key{i}"))
-        .any(|key| owner(before, &key) == from && owner(after, &key) == "new")
+    running.extend(loads(std::slice::from_ref(&new), keys));
+    audited_by.extend(audits(&cluster, std::slice::from_ref(&new), audited));
+    sleep(Duration::from_secs(2)).await;
+    for key in keys {
+        assert_eq!(new.explain(key).await.expect("it answers").owner, "new", "{key} has moved");
+    }
+    judge(&cluster, running, audited_by).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_a_leave_no_key_is_unreadable_for_longer_than_three_delays() {
-    let cluster = three_hosts().await;
+async fn at_a_leave_no_key_is_unreadable_for_longer_than_three_delays_and_none_asked_for_thrice() {
+    let cluster = three_hosts(RoutingMode::Contacts).await;
     let (before, after) = (["n0", "n1", "n2"], ["n0", "n1"]);
     let to = owner(&after, &moving_keys(&before, &before, "n2", "n2", 1)[0]);
     let keys = moving_keys(&before, &after, "n2", to, 3);
+    let (audited, keys) = keys.split_first().expect("there are keys");
+    let stay = [cluster.named("n0"), cluster.named("n1")];
     // The leaver's own load ends with it: those who stay are the other end and the bystander.
-    let mut leaver = loads(&cluster, &[cluster.named("n2")], &keys);
-    let running = loads(&cluster, &[cluster.named("n0"), cluster.named("n1")], &keys);
+    let leavers = loads(&[cluster.named("n2")], keys);
+    let running = loads(&stay, keys);
+    let audited_by = audits(&cluster, &stay, audited);
     sleep(Duration::from_millis(500)).await;
     let leaving = tokio::spawn({
         let cluster = cluster.clone();
         async move { cluster.leave("n2").await }
     });
     sleep(2 * DELAY).await;
-    for (_, load) in leaver.drain(..) {
-        load.stop().await.assert_all_done();
+    for load in leavers {
+        load.stop().await.1.assert_all_done();
     }
     leaving.await.expect("no panic").expect("it leaves");
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(cluster.named(to).explain(&keys[0]).await.expect("it answers").owner, to);
-    judge(&cluster, running).await;
+    sleep(Duration::from_secs(2)).await;
+    for key in keys {
+        assert_eq!(cluster.named(to).explain(key).await.expect("it answers").owner, to);
+    }
+    judge(&cluster, running, audited_by).await;
+}
+
+/// Keys went from n0 to n1 and on to n2, which hands them back to n1: n0 asks n1 first, as it did the first time.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_learns_anew_does_not_detain_those_who_were_sent_to_it_before() {
+    let cluster = three_hosts(RoutingMode::Fingers).await;
+    let both = ["n0", "n1"];
+    let keys = (0..5000).map(|i| format!("key{i}"));
+    let mut keys = keys.filter(|key| {
+        let owners = [&both[..1], &both[..], &["n0", "n1", "n2"], &both[..]].map(|hosts| owner(hosts, key));
+        owners == ["n0", "n1", "n2", "n1"]
+    });
+    let key = keys.next().expect("some key went that way");
+    let client = cluster.history().client(cluster.named("n0"));
+    client.put(&key, "value").await.expect("the ring is settled");
+    let reads = Load::start(client, &key, Kind::Reads, PACE);
+    sleep(Duration::from_millis(500)).await;
+    cluster.leave("n2").await.expect("it leaves");
+    sleep(Duration::from_secs(1)).await;
+    let (_, reads) = reads.stop().await;
+    reads.assert_all_done();
+    assert!(reads.longest_gap() <= 3 * DELAY, "no read for {:?}", reads.longest_gap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,12 +183,12 @@ async fn a_large_interval_moves_in_bounded_chunks_while_it_is_written() {
     }
     let keys: Vec<String> = (0..40).map(|i| format!("key{i}")).collect();
     let pace = Duration::from_millis(3);
-    let start = |key: &String| Load::start(&cluster, &cluster.node(0), key, Kind::Writes, pace);
+    let start = |key: &String| Load::start(cluster.client(0), key, Kind::Writes, pace);
     let running: Vec<Load> = keys.iter().map(start).collect();
     let new = cluster.join("new").await.expect("it joins");
     cluster.settle().await;
     for load in running {
-        load.stop().await.assert_all_done();
+        load.stop().await.1.assert_all_done();
     }
     let counters = new.status().await.counters;
     assert!(counters.entries_received > 500, "{counters:?}");

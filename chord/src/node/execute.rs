@@ -41,8 +41,16 @@ impl<T: Transport> Node<T> {
             let changed = self.groups_changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let verdict = self.groups().verdict(id);
-            let promised = trail.min_epoch > 0 && matches!(verdict, Verdict::Learning(_) | Verdict::Unknown);
+            let (verdict, promised) = {
+                let groups = self.groups();
+                let verdict = groups.verdict(id);
+                let promised = match &verdict {
+                    Verdict::Learning(_) => groups.is_learning_for(trail.min_epoch, id),
+                    Verdict::Unknown => trail.min_epoch > 0,
+                    _ => false,
+                };
+                (verdict, promised)
+            };
             if !promised || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return verdict;
             }

@@ -152,12 +152,13 @@ impl<T: Transport> Node<T> {
             Err(hint) => hint,
         };
         let mode = self.config.routing;
-        let (guess, first) = {
+        let (mut guess, first) = {
             let routing = self.routing();
             let guess = if mode == RoutingMode::Contacts { routing.believed_owner(id) } else { None };
-            (guess, routing.route(id, mode))
+            (guess.filter(|guess| guess.host.incarnation != self.me.incarnation), routing.route(id, mode))
         };
-        let mut guess = guess;
+        // Whom this host handed the key to long ago may have handed it on since.
+        let mut former = if search.is_moved && guess.is_some() { hint.take() } else { None };
         let mut lookup = Lookup::new(*id, mode, first, &self.me, self.config.max_hops);
         let mut denied = true;
         // Hosts that count as dead: asked when nobody else is left.
@@ -165,10 +166,13 @@ impl<T: Transport> Node<T> {
         while search.hops < 4 * self.config.max_hops && Instant::now() < deadline {
             let next = match hint.take() {
                 Some(host) => Some((None, host)),
-                None => guess
-                    .take()
-                    .or_else(|| next_peer(&mut lookup, &asked))
-                    .map(|peer| (Some(peer.clone()), peer.host)),
+                None => match guess.take() {
+                    Some(peer) => Some((Some(peer.clone()), peer.host)),
+                    None => match former.take() {
+                        Some(host) => Some((None, host)),
+                        None => next_peer(&mut lookup, &asked).map(|peer| (Some(peer.clone()), peer.host)),
+                    },
+                },
             };
             let (peer, host) = match next {
                 Some((peer, host)) if self.routing().is_lost(host.incarnation) => {
@@ -205,12 +209,22 @@ impl<T: Transport> Node<T> {
                 }
                 Reply::Failed(error) => return Err(error),
                 Reply::NotMine(said) => {
+                    if said.route.peers().next().is_none() {
+                        self.routing().departed(host.incarnation);
+                    }
                     self.learn_route(&said.route);
                     self.routing().learn(&said.owner);
                     if let Some(peer) = &peer {
                         lookup.answered(peer, &said.route);
                     }
                     hint = search.follow(said, &self.me);
+                    if search.epoch_at(&self.me) > 0 {
+                        // The record was sent here, and has arrived or is about to.
+                        match self.try_here(id, operation, search, deadline).await? {
+                            Ok(done) => return Ok(Some(done)),
+                            Err(elsewhere) => hint = elsewhere,
+                        }
+                    }
                 }
                 reply @ (Reply::Refused(_) | Reply::Gone(_)) => {
                     denied &= matches!(reply, Reply::Gone(_));
@@ -392,6 +406,8 @@ struct Search {
     hops: usize,
     /// Who is said to hold the record, and under which epoch.
     promised: Option<(Incarnation, u64)>,
+    /// This host has handed the key over, and that is in force.
+    is_moved: bool,
     /// Hosts that were asked once more because the record was promised there, with the epoch.
     retold: Vec<(Incarnation, u64)>,
     /// This host said that it answers for the key.
@@ -406,6 +422,7 @@ struct Search {
 impl Search {
     /// Notes what this host itself knows, and says whom to ask.
     fn note(&mut self, verdict: Verdict) -> Option<Arc<Host>> {
+        self.is_moved = matches!(verdict, Verdict::Moved(_));
         match verdict {
             Verdict::Fenced(next) | Verdict::Moved(next) => {
                 let owner = next.owner()?.clone();

@@ -414,6 +414,12 @@ impl Groups {
         self.map.at(id).learning.as_ref().is_some_and(|learning| learning.transfer == transfer)
     }
 
+    /// Whether what is being learnt at `id` is to be installed under `epoch`, or a newer one. Not so when `epoch` was
+    /// promised here in an earlier hand-off, which is over.
+    pub fn is_learning_for(&self, epoch: u64, id: &Id) -> bool {
+        self.map.at(id).learning.as_ref().is_some_and(|learning| epoch > learning.epoch)
+    }
+
     /// Installs, opens and serves decided records, whose entries this learner holds. `false`, and no change, when
     /// a part of them is neither being learnt by `transfer` nor installed already, it or a newer one.
     pub fn install(&mut self, transfer: TransferId, groups: &[(Interval, Group)]) -> bool {

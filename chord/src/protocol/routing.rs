@@ -301,6 +301,14 @@ impl Routing {
         }
     }
 
+    /// A host that answers is no member of the ring any more, or knows nobody in it: it is no contact. Pointers to
+    /// it stay until its farewell, or the next round, corrects them.
+    pub fn departed(&mut self, incarnation: Incarnation) {
+        if incarnation != self.host.incarnation {
+            self.contacts.lose(incarnation);
+        }
+    }
+
     /// Where `old` lived lives `new`: the old one has failed. Its virtual nodes join anew, by themselves.
     pub fn replaced(&mut self, old: Incarnation, new: &Host) {
         if old != new.incarnation {

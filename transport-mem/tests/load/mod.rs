@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chord::Error;
-use chord_transport_mem::testkit::{Cluster, Node};
+use chord_transport_mem::testkit::Client;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, interval};
 
@@ -20,6 +20,7 @@ pub(crate) struct Sample {
 /// Operations on one key through one node, from [`Load::start`] on.
 pub(crate) struct Load {
     what: String,
+    kind: Kind,
     stop: Arc<AtomicBool>,
     task: JoinHandle<Vec<Sample>>,
 }
@@ -32,13 +33,12 @@ pub(crate) enum Kind {
 }
 
 impl Load {
-    /// Begins an operation every `pace`, whether or not the earlier ones have ended. All are recorded in the
-    /// cluster's history.
-    pub(crate) fn start(cluster: &Cluster, node: &Node, key: &str, kind: Kind, pace: Duration) -> Load {
+    /// Begins an operation every `pace`, whether or not the earlier ones have ended.
+    pub(crate) fn start(client: Client, key: &str, kind: Kind, pace: Duration) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
-        let what = format!("{kind:?} of {key} through {}", node.config().name);
-        let client = cluster.history().client(node.clone());
-        let (key, source, stopped) = (key.to_owned(), node.config().name.clone(), stop.clone());
+        let source = client.node().config().name.clone();
+        let what = format!("{kind:?} of {key} through {source}");
+        let (key, stopped) = (key.to_owned(), stop.clone());
         let task = tokio::spawn(async move {
             let mut ticks = interval(pace);
             let mut operations = JoinSet::new();
@@ -58,15 +58,15 @@ impl Load {
             }
             operations.join_all().await
         });
-        Load { what, stop, task }
+        Load { what, kind, stop, task }
     }
 
     /// Waits for what is under way. The samples in the order of their ends.
-    pub(crate) async fn stop(self) -> Samples {
+    pub(crate) async fn stop(self) -> (Kind, Samples) {
         self.stop.store(true, Ordering::Relaxed);
         let mut samples = self.task.await.expect("the load never panics");
         samples.sort_by_key(|sample| sample.ended);
-        Samples { what: self.what, samples }
+        (self.kind, Samples { what: self.what, samples })
     }
 }
 
