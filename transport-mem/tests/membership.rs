@@ -1,0 +1,125 @@
+//! Who is let into a ring, who is not, and what is left of a host that leaves.
+
+use std::time::Duration;
+
+use chord::protocol::id::{HashKind, IdSpace};
+use chord::{Chord, Config, Error, VirtualNodes};
+use chord_transport_mem::testkit::Cluster;
+use chord_transport_mem::{Link, Network};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+const DELAY: Duration = Duration::from_millis(5);
+
+/// Waits until `holds` does.
+async fn soon(what: &str, holds: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "{what}: not within a minute");
+        sleep(DELAY).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_joiner_with_a_taken_id_is_refused_and_told_who_holds_it() {
+    let space = IdSpace::new(160, HashKind::Sha1).expect("the default circle");
+    let taken = space.virtual_node_id("n1", 0);
+    let cluster = Cluster::builder()
+        .link(Link::with_latency(DELAY))
+        .configure(move |config| {
+            if config.name == "twin" {
+                config.virtual_nodes = VirtualNodes::Explicit(vec![("twin".to_owned(), taken)]);
+            }
+        })
+        .watched()
+        .start(3)
+        .await;
+    match cluster.join("twin").await {
+        Err(Error::Refused(reason)) => {
+            assert!(reason.contains("n1 at mem://n1@n1:1"), "{reason}");
+            assert!(reason.contains(&space.show(&taken)), "{reason}");
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("two hosts have one id"),
+    }
+    cluster.settle().await;
+    assert_eq!(cluster.check().await.hosts, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_starts_again_under_its_name_is_let_in_however_it_ended() {
+    let cluster = Cluster::builder().link(Link::with_latency(DELAY)).start(3).await;
+    cluster.leave("n1").await.expect("it leaves");
+    cluster.join("n1").await.expect("it comes back");
+    cluster.settle().await;
+    cluster.restart("n1").await.expect("it comes back from a crash");
+    cluster.network().power_off("n2");
+    cluster.restart("n2").await.expect("it comes back though nobody was told that it had gone");
+    soon("three hosts in one ring", async || cluster.check().await.hosts == 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_of_two_rings_refuse_each_other() {
+    let network = Network::new(1);
+    network.set_default_link(Link::with_latency(DELAY));
+    let one = Chord::create(network.listen("one"), Config::named("one")).await.expect("a ring");
+    let known = [one.endpoint().clone()];
+    let two = Chord::join(network.listen("two"), &known, Config::named("two")).await.expect("it joins");
+    soon("the ring is settled", async || {
+        one.check().await.is_ok_and(|report| report.hosts == 2 && report.is_settled())
+    })
+    .await;
+    let mut key = String::new();
+    for i in 0..1000 {
+        key = format!("key{i}");
+        one.put(&key, "ours").await.expect("the ring serves");
+        if one.explain(&key).await.expect("the ring serves").owner == "two" {
+            break;
+        }
+    }
+    // Where a member was, a ring of its own begins.
+    network.crash("two");
+    two.stop().await;
+    let other = Chord::create(network.listen("two"), Config::named("two")).await.expect("another ring");
+    other.put(&key, "theirs").await.expect("a ring of one works");
+    let read = one.get(&key).await;
+    assert!(matches!(read, Err(Error::Unavailable { .. })), "the other ring's word is not taken: {read:?}");
+    soon("each is alone", async || {
+        one.check().await.is_ok_and(|report| report.hosts == 1)
+            && other.check().await.is_ok_and(|report| report.hosts == 1)
+    })
+    .await;
+    // Whoever expects another ring is not let into this one.
+    let config =
+        Config { expect_parameters: true, ring_name: "another".to_owned(), ..Config::named("three") };
+    let joined = Chord::join(network.listen("three"), &known, config).await;
+    assert!(matches!(joined, Err(Error::Refused(_))), "{:?}", joined.err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_host_leaves_only_without_entries() {
+    let cluster = Cluster::of(2).await;
+    cluster.client(0).put("key", "value").await.expect("the ring serves");
+    cluster.leave("n0").await.expect("the other takes the key");
+    let refused = cluster.leave("n1").await;
+    assert!(matches!(refused, Err(Error::LastHost { entries: 1 })), "{refused:?}");
+    let read = cluster.client(0).get("key").await.expect("it serves on");
+    assert_eq!(read.as_deref(), Some(&b"value"[..]));
+    cluster.client(0).delete("key").await.expect("it serves on");
+    cluster.leave("n1").await.expect("there is nothing to lose");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_leaves_leaves_no_task_and_no_listener() {
+    let cluster = Cluster::of(2).await;
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let of_two = tasks();
+    let node = cluster.join("n2").await.expect("it joins");
+    cluster.settle().await;
+    assert!(tasks() > of_two, "a node has tasks to count");
+    let endpoint = node.endpoint().clone();
+    cluster.leave("n2").await.expect("it leaves");
+    assert!(matches!(node.get("key").await, Err(Error::Closed(_))), "its handle says that it has left");
+    assert!(cluster.network().listen_at(&endpoint).is_ok(), "nobody listens where it was");
+    soon("no task of its is left", async || tasks() <= of_two).await;
+}
