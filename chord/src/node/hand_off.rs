@@ -20,7 +20,7 @@ use crate::protocol::peer::{Host, Peer};
 use crate::protocol::ring::Ring;
 use crate::protocol::routing::{Route, RoutingMode};
 use crate::protocol::wire;
-use crate::storage::{Batch, Cursor, Stored};
+use crate::storage::{Cursor, Stored};
 use crate::transport::{Lane, Transport};
 
 /// Keys written during one hand-off that may wait to be sent; past that, writes to it wait.
@@ -190,7 +190,7 @@ impl<T: Transport> Node<T> {
         let gate = self.learning.write().await;
         let clear = self.change_groups(|groups| groups.in_force(job.transfer));
         self.dirty().remove(&job.transfer);
-        if let Err(error) = self.storage.apply(Batch { clear, ..Batch::default() }).await {
+        if let Err(error) = self.drop_entries(clear).await {
             tracing::warn!(%error, "entries that were handed over could not be dropped");
         }
         drop(gate);

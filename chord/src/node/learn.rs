@@ -11,7 +11,7 @@ use crate::protocol::id::Interval;
 use crate::protocol::message::{EntryHead, Response};
 use crate::protocol::peer::Host;
 use crate::protocol::wire;
-use crate::storage::{Batch, Stored};
+use crate::storage::{Batch, StorageError, Stored, clear_some};
 use crate::transport::Transport;
 
 impl<T: Transport> Node<T> {
@@ -40,7 +40,7 @@ impl<T: Transport> Node<T> {
         match self.change_groups(|groups| groups.offer(transfer, from, pieces)) {
             Err(reason) => Response::Declined(reason.to_string()),
             Ok(clear) if clear.is_empty() => Response::Learning,
-            Ok(clear) => match self.storage.apply(Batch { clear, ..Batch::default() }).await {
+            Ok(clear) => match self.drop_entries(clear).await {
                 Ok(()) => Response::Learning,
                 Err(error) => {
                     self.change_groups(|groups| groups.abort(transfer));
@@ -48,6 +48,18 @@ impl<T: Transport> Node<T> {
                 }
             },
         }
+    }
+
+    /// Drops what is stored in `intervals`, from which nobody is served, piece by piece. The caller holds `learning`.
+    pub(crate) async fn drop_entries(&self, intervals: Vec<Interval>) -> Result<(), StorageError> {
+        for interval in intervals {
+            let mut rest = Some(interval);
+            while let Some(left) = rest {
+                rest = clear_some(&*self.storage, left).await?;
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
     }
 
     /// Stores a chunk, if its hand-off is being learnt at each of its ids.

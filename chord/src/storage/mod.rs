@@ -1,5 +1,6 @@
 //! Where a host keeps its entries: the trait [`Storage`] and the store in memory.
 
+mod clear;
 #[cfg(any(test, feature = "conformance"))]
 #[allow(clippy::disallowed_methods, reason = "the suite runs on a clock")]
 pub mod conformance;
@@ -11,6 +12,7 @@ mod memory;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::clear::clear_some;
 pub use self::memory::MemoryStorage;
 use crate::protocol::entry::Entry;
 use crate::protocol::id::{Id, Interval};
@@ -18,7 +20,8 @@ use crate::protocol::id::{Id, Interval};
 /// A change of a store, applied as one: all of it or nothing, in this order.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Every entry whose id lies in one of these intervals is dropped.
+    /// Every entry whose id lies in one of these intervals is dropped. Where being seen half done harms nobody,
+    /// [`clear_some`] spares others the wait for a large one.
     pub clear: Vec<Interval>,
     /// Each is stored unless the key is there with the same or a newer version.
     pub entries: Vec<Stored>,
