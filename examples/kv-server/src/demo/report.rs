@@ -64,14 +64,20 @@ pub(super) fn hops(hops: &[usize], style: Style) -> String {
 /// One key and the way to it.
 pub(super) fn explanation(explanation: &Explanation, style: Style) -> String {
     let path: Vec<&str> = explanation.path.iter().map(|hop| hop.host.as_str()).collect();
-    let path =
-        if path.is_empty() { "no call needed".to_owned() } else { format!("by way of {}", path.join(", ")) };
+    let path = if path.is_empty() {
+        "asked at once".to_owned()
+    } else {
+        format!("found by way of {}", path.join(", "))
+    };
+    let hops = match explanation.hops {
+        1 => "1 hop".to_owned(),
+        hops => format!("{hops} hops"),
+    };
     format!(
-        "\n{}\n{} has id {}, belongs to {}; by fingers: {path}; with the contact table: {} hops\n",
+        "\n{}\n{} has id {} and belongs to {}; by fingers alone {path}, with the contact table {hops}\n",
         style.bold("One key"),
         explanation.key,
         short(&explanation.id),
-        style.cyan(&explanation.owner),
-        explanation.hops
+        style.cyan(&explanation.owner)
     )
 }
