@@ -201,7 +201,10 @@ impl<T: Transport> Node<T> {
             to: to.incarnation,
             remaining_ms: millis_until(deadline),
         };
-        let frame = wire::encode_request(header, request, body);
+        let frame = wire::encode_request(header, request, body).map_err(|error| {
+            Metrics::add(&self.metrics.call_failures, 1);
+            CallError::TooLarge { len: error.len, max: wire::MAX_MESSAGE_BYTES }
+        })?;
         let result = exchange(&self.transport, &to.endpoint, frame, lane, deadline).await;
         let result = match result {
             Ok((Response::Replaced(by), _)) => {

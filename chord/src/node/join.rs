@@ -54,7 +54,7 @@ impl<T: Transport> Node<T> {
         let routing = Routing::create(space, host.clone(), limits(&config), &ids);
         let groups = Groups::genesis(host);
         let node = Arc::new(Node::new(transport, config, parameters, identity, groups, routing, storage));
-        node.tasks.spawn(node.clone().serve());
+        node.start_serving();
         node.start_maintenance();
         node.phase.send_replace(Phase::Ready);
         tracing::info!(name = %node.me.name, endpoint = %node.me.endpoint, ring = %node.parameters.ring_name,
@@ -77,7 +77,7 @@ impl<T: Transport> Node<T> {
         let routing = Routing::new(parameters.space, host.clone(), limits(&config));
         let groups = Groups::empty(host);
         let node = Arc::new(Node::new(transport, config, parameters, identity, groups, routing, storage));
-        node.tasks.spawn(node.clone().serve());
+        node.start_serving();
         match node.take_places(known, &contact, peers).await {
             Ok(()) => {}
             Err(error) => {
@@ -262,7 +262,8 @@ async fn first_contact(
             to: Incarnation(0),
             remaining_ms: millis_until(deadline),
         };
-        let frame = wire::encode_request(header, &Request::Hello { host: me.clone() }, Bytes::new());
+        let frame = wire::encode_request(header, &Request::Hello { host: me.clone() }, Bytes::new())
+            .map_err(|error| Error::Invalid(error.to_string()))?;
         match exchange(transport, endpoint, frame, Lane::Control, deadline).await {
             Ok((Response::Welcome { host, .. }, _)) if host.incarnation == me.incarnation => {
                 failures.push(format!("{endpoint} is this host itself"));

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::node::{Node, Phase};
 use crate::protocol::id::{Id, Interval};
-use crate::protocol::message::Request;
+use crate::protocol::message::{MAX_LEAVING, Request};
 use crate::protocol::peer::{Host, Incarnation};
 use crate::protocol::routing::{Ask, Farewells};
 use crate::transport::Transport;
@@ -218,7 +218,9 @@ impl<T: Transport> Node<T> {
     /// Tells each neighbouring host which virtual nodes go, and what they point to.
     async fn say_goodbye(&self, farewell: Farewells) {
         let calls = farewell.into_iter().map(|(host, nodes)| async move {
-            let _ = self.control(&host, &Request::Leave { nodes }).await;
+            for nodes in nodes.chunks(MAX_LEAVING) {
+                let _ = self.control(&host, &Request::Leave { nodes: nodes.to_vec() }).await;
+            }
         });
         futures::future::join_all(calls).await;
     }

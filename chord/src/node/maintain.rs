@@ -10,14 +10,12 @@ use crate::config::Interval;
 use crate::error::Error;
 use crate::node::Node;
 use crate::node::call::CallError;
-use crate::protocol::message::{Request, Response};
+use crate::protocol::message::{MAX_ASKS, Request, Response};
 use crate::protocol::peer::{Host, Peer};
 use crate::protocol::routing::rounds::{Failed, Round};
 use crate::protocol::routing::{Answer, Ask};
 use crate::transport::Transport;
 
-/// Questions of one message.
-const MAX_ASKS: usize = 1024;
 /// How often group records are compared with the ring, when nothing calls for it.
 const HAND_OFF_INTERVAL: Duration = Duration::from_secs(1);
 /// Between comparisons that are called for: one may find a dead host, and so call for the next.
@@ -119,7 +117,7 @@ impl<T: Transport> Node<T> {
             (routing.changed(), routing.start_round(round))
         };
         let mut calls = FuturesUnordered::new();
-        calls.extend(batches.into_iter().map(|(host, asks)| self.ask_all(host, asks)));
+        calls.extend(messages(batches).map(|(host, asks)| self.ask_all(host, asks)));
         while let Some((host, asks, result)) = calls.next().await {
             let more = {
                 let mut routing = self.routing();
@@ -130,7 +128,7 @@ impl<T: Transport> Node<T> {
                     _ => Vec::new(),
                 }
             };
-            calls.extend(more.into_iter().map(|(host, asks)| self.ask_all(host, asks)));
+            calls.extend(messages(more).map(|(host, asks)| self.ask_all(host, asks)));
         }
         self.routing().changed() != before
     }
@@ -138,13 +136,20 @@ impl<T: Transport> Node<T> {
     async fn ask_all(
         &self,
         host: Arc<Host>,
-        mut asks: Vec<Ask>,
+        asks: Vec<Ask>,
     ) -> (Arc<Host>, Vec<Ask>, Result<Response, CallError>) {
-        asks.truncate(MAX_ASKS);
         let request = Request::Round { host: self.me.clone(), asks: asks.clone() };
         let result = self.control(&host, &request).await;
         (host, asks, result)
     }
+}
+
+/// What is asked of each host, cut into messages.
+fn messages(batches: Vec<(Arc<Host>, Vec<Ask>)>) -> impl Iterator<Item = (Arc<Host>, Vec<Ask>)> {
+    batches.into_iter().flat_map(|(host, asks)| {
+        let cut: Vec<_> = asks.chunks(MAX_ASKS).map(|asks| (host.clone(), asks.to_vec())).collect();
+        cut
+    })
 }
 
 /// Fast after a change, then twice as long each time, up to the ceiling.

@@ -16,13 +16,13 @@ use crate::node::route::{found, update_item};
 use crate::protocol::entry::{Action, Entry, Update};
 use crate::protocol::group::Verdict;
 use crate::protocol::id::Id;
-use crate::protocol::message::{GetItem, ItemReply, OperationId, Request, Response, Trail, Updated};
+use crate::protocol::message::{
+    GetItem, ItemReply, MAX_ITEMS, OperationId, Request, Response, Trail, Updated,
+};
 use crate::protocol::peer::{Host, Incarnation};
 use crate::protocol::wire;
 use crate::transport::{Lane, Transport};
 
-/// Keys of one message.
-const MAX_ITEMS: usize = 512;
 /// Bytes of keys and values of one message; larger values travel alone.
 const MAX_BYTES: usize = 1 << 20;
 /// Operations of one call that wait for other hosts at once.

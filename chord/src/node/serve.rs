@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::time::{Duration, Instant};
 
+use crate::error::Error;
 use crate::node::execute::NotDone;
 use crate::node::window::Seen;
 use crate::node::{Metrics, Node, Phase};
@@ -24,9 +26,38 @@ const MAX_SERVING: Duration = Duration::from_secs(60);
 /// Bytes of an answer kept free for its head, below the transport's own limit.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
+/// Ends the node with its serving: one that is deaf must not look alive, least of all to its own handles.
+struct EndsNode<T: Transport>(Arc<Node<T>>);
+
+impl<T: Transport> Drop for EndsNode<T> {
+    fn drop(&mut self) {
+        if self.0.check_open().is_err() {
+            return;
+        }
+        let reason = if std::thread::panicking() {
+            "serving failed: a bug; what this node owned is gone"
+        } else {
+            "the transport closed; what this node owned is gone"
+        };
+        tracing::error!(name = %self.0.me.name, reason, "the node ends");
+        self.0.abandon(Error::Closed(reason.into()));
+        // What the transport listens on goes with it, not with the last handle. Without a runtime all has ended.
+        if let Ok(runtime) = Handle::try_current() {
+            let node = self.0.clone();
+            runtime.spawn(async move { node.transport.close().await });
+        }
+    }
+}
+
 impl<T: Transport> Node<T> {
+    /// Starts the task that serves others.
+    pub(crate) fn start_serving(self: &Arc<Self>) {
+        let ends = EndsNode(self.clone());
+        self.tasks.spawn(async move { ends.0.serve().await });
+    }
+
     /// Takes frames until the transport closes. What needs no waiting is answered here and now; the rest in a task.
-    pub(crate) async fn serve(self: Arc<Self>) {
+    async fn serve(self: &Arc<Self>) {
         while let Some(incoming) = self.transport.accept().await {
             let (header, request) = match wire::decode_request(&incoming.frame) {
                 Ok(decoded) => decoded,
@@ -324,11 +355,14 @@ impl<T: Transport> Node<T> {
         NotMine { holder, owner: routing.believed_owner(id), route: routing.route(id, self.config.routing) }
     }
 
-    /// Encodes a response to `to`.
+    /// Encodes a response to `to`: a short one in its place when it does not fit.
     pub(crate) fn encode(&self, to: Incarnation, response: &Response, body: Bytes) -> Frame {
         let header =
             Header { ring_tag: self.parameters.tag(), from: self.me.incarnation, to, remaining_ms: 0 };
-        wire::encode_response(header, response, body)
+        wire::encode_response(header, response, body).unwrap_or_else(|error| {
+            tracing::warn!(%error, "an answer does not fit: saying so instead");
+            wire::encode_response(header, &instead_of(response), Bytes::new()).expect("a word an item fits")
+        })
     }
 
     /// Whether this host is leaving the ring.
@@ -345,5 +379,26 @@ fn action(head: ActionHead, value: Bytes) -> Action {
         ActionHead::Add(by) => Action::Add(by),
         ActionHead::Append => Action::Append(value),
         ActionHead::Expire(expiry) => Action::Expire(expiry),
+    }
+}
+
+/// What is answered in place of a response that does not fit.
+fn instead_of(response: &Response) -> Response {
+    match response {
+        // Some of them may have been executed.
+        Response::Items(replies) => Response::Items(vec![ItemReply::Forgotten; replies.len()]),
+        _ => Response::Overloaded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_whose_answer_does_not_fit_are_not_called_undone() {
+        let replies = vec![ItemReply::Absent, ItemReply::TryAgain("x".into())];
+        assert_eq!(instead_of(&Response::Items(replies)), Response::Items(vec![ItemReply::Forgotten; 2]));
+        assert_eq!(instead_of(&Response::Round(Vec::new())), Response::Overloaded);
     }
 }

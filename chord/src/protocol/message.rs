@@ -3,6 +3,8 @@
 //! Values never pass through the codec: they travel in the frame's body, back to back, and the message says how
 //! long each is. A message changes by a new kind or a new wire version, never by a new field.
 
+mod packed;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,14 @@ use crate::protocol::id::{Id, IdSpace, Interval};
 use crate::protocol::peer::{Host, Incarnation, Peer};
 use crate::protocol::ring::Neighbours;
 use crate::protocol::routing::{Answer, Ask, Route};
+
+/// Questions of one [`Request::Round`], at most. So many answers, each with the pointers of a virtual node, fit into
+/// one message.
+pub const MAX_ASKS: usize = 256;
+/// Keys of one [`Request::Get`] or [`Request::Update`], at most.
+pub const MAX_ITEMS: usize = 512;
+/// Virtual nodes of one [`Request::Leave`], at most.
+pub const MAX_LEAVING: usize = 256;
 
 /// What every host of a ring agrees on; fixed by its creator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -252,8 +262,9 @@ pub struct NotMine {
     pub route: Route,
 }
 
-/// A host, described.
+/// A host, described. On the wire every other host is named once, however many pointers lead to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "packed::Description", try_from = "packed::Description")]
 pub struct Description {
     /// Who.
     pub host: Arc<Host>,
@@ -270,7 +281,7 @@ pub struct Description {
 }
 
 /// A virtual node, described.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeDescription {
     /// Its label.
     pub label: String,
@@ -344,6 +355,24 @@ impl Request {
             Request::Chunk { .. } => 9,
             Request::Install { .. } => 10,
             Request::Abort { .. } => 11,
+        }
+    }
+
+    /// Whether it asks for no more than one message may. [`Request::Chunk`], [`Request::Offer`] and
+    /// [`Request::Install`] are answered with one word, whatever they hold.
+    pub fn is_bounded(&self) -> bool {
+        match self {
+            Request::Round { asks, .. } => asks.len() <= MAX_ASKS,
+            Request::Leave { nodes } => nodes.len() <= MAX_LEAVING,
+            Request::Get { items, .. } => items.len() <= MAX_ITEMS,
+            Request::Update { items, .. } => items.len() <= MAX_ITEMS,
+            Request::Hello { .. }
+            | Request::Describe
+            | Request::Locate { .. }
+            | Request::Offer { .. }
+            | Request::Chunk { .. }
+            | Request::Install { .. }
+            | Request::Abort { .. } => true,
         }
     }
 

@@ -73,13 +73,27 @@ pub enum WireError {
     Malformed(&'static str),
 }
 
+/// A message that does not fit a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message of {len} bytes exceeds {MAX_MESSAGE_BYTES}")]
+pub struct MessageTooLarge {
+    /// Its encoded length in bytes.
+    pub len: usize,
+}
+
 /// Encodes a request with its values.
-pub fn encode_request(header: Header, request: &Request, body: Bytes) -> Frame {
+///
+/// # Errors
+/// [`MessageTooLarge`] beyond [`MAX_MESSAGE_BYTES`].
+pub fn encode_request(header: Header, request: &Request, body: Bytes) -> Result<Frame, MessageTooLarge> {
     encode(header, request.kind(), request, body)
 }
 
 /// Encodes a response with its values.
-pub fn encode_response(header: Header, response: &Response, body: Bytes) -> Frame {
+///
+/// # Errors
+/// [`MessageTooLarge`] beyond [`MAX_MESSAGE_BYTES`].
+pub fn encode_response(header: Header, response: &Response, body: Bytes) -> Result<Frame, MessageTooLarge> {
     encode(header, RESPONSE, response, body)
 }
 
@@ -95,6 +109,9 @@ pub fn decode_request(frame: &Frame) -> Result<(Header, Request), WireError> {
     let request: Request = decode(message)?;
     if request.kind() != kind {
         return Err(WireError::Malformed("the kind does not match the message"));
+    }
+    if !request.is_bounded() {
+        return Err(WireError::Malformed("more items than one message may have"));
     }
     Ok((header, request))
 }
@@ -154,7 +171,7 @@ pub fn join_values<'a>(values: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes
     }
 }
 
-fn encode(header: Header, kind: u8, message: &impl Serialize, body: Bytes) -> Frame {
+fn encode(header: Header, kind: u8, message: &impl Serialize, body: Bytes) -> Result<Frame, MessageTooLarge> {
     let mut head = Vec::with_capacity(HEADER_BYTES + 192);
     head.put_slice(&MAGIC);
     head.put_slice(&[WIRE_VERSION, kind, 0, 0]);
@@ -164,10 +181,13 @@ fn encode(header: Header, kind: u8, message: &impl Serialize, body: Bytes) -> Fr
     head.put_u32(header.remaining_ms);
     head.put_u32(0);
     head.put_u32(u32::try_from(body.len()).expect("bodies are bounded by the frame limit, far below 4 GiB"));
-    codec().serialize_into(&mut head, message).expect("messages serialise into memory without failing");
+    if codec().serialize_into(&mut head, message).is_err() {
+        let len = codec().with_no_limit().serialized_size(message).unwrap_or(u64::MAX);
+        return Err(MessageTooLarge { len: usize::try_from(len).unwrap_or(usize::MAX) });
+    }
     let length = u32::try_from(head.len() - HEADER_BYTES).expect("messages are far below 4 GiB");
     head[52..56].copy_from_slice(&length.to_be_bytes());
-    Frame { head: head.into(), body }
+    Ok(Frame { head: head.into(), body })
 }
 
 fn open(frame: &Frame) -> Result<(Header, u8, &[u8]), WireError> {

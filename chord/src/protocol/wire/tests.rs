@@ -1,11 +1,20 @@
 //! Golden bytes, hostile bytes, and the way there and back.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::entry::{Condition, Expiry, Version};
+use crate::protocol::group::Group;
 use crate::protocol::id::{Id, Interval};
-use crate::protocol::message::{ActionHead, GetItem, ItemReply, OperationId, Trail, UpdateItem};
+use crate::protocol::message::{
+    ActionHead, Description, GetItem, ItemReply, MAX_ASKS, MAX_ITEMS, MAX_LEAVING, NodeDescription,
+    OperationId, Trail, UpdateItem,
+};
+use crate::protocol::peer::{Host, HostName, Peer};
+use crate::protocol::ring::Neighbours;
+use crate::protocol::routing::Ask;
 
 fn header() -> Header {
     Header { ring_tag: 0x0102, from: Incarnation(3), to: Incarnation(4), remaining_ms: 5000 }
@@ -33,7 +42,8 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn the_header_and_a_get_have_these_bytes() {
     let items = vec![GetItem { id: Id::from_u128(0xabcd), key: Bytes::from_static(b"key") }];
-    let frame = encode_request(header(), &Request::Get { trail: Trail::default(), items }, Bytes::new());
+    let frame = encode_request(header(), &Request::Get { trail: Trail::default(), items }, Bytes::new())
+        .expect("it fits");
     let golden = [
         "43485244",
         "01",
@@ -60,7 +70,7 @@ fn the_header_and_a_get_have_these_bytes() {
 #[test]
 fn the_answer_to_an_unknown_version_has_these_bytes_for_ever() {
     assert_eq!(hex(&unsupported_version().head), "4348524401ff00000101");
-    let mut frame = encode_request(header(), &Request::Describe, Bytes::new());
+    let mut frame = encode_request(header(), &Request::Describe, Bytes::new()).expect("it fits");
     let mut head = frame.head.to_vec();
     head[4] = 9;
     frame.head = head.into();
@@ -70,7 +80,7 @@ fn the_answer_to_an_unknown_version_has_these_bytes_for_ever() {
 
 #[test]
 fn a_request_with_a_value_comes_back_as_it_went() {
-    let frame = encode_request(header(), &update(), Bytes::from_static(b"value"));
+    let frame = encode_request(header(), &update(), Bytes::from_static(b"value")).expect("it fits");
     assert_eq!(decode_request(&frame), Ok((header(), update())));
     assert_eq!(split_values(&frame.body, [5].into_iter()), Ok(vec![Bytes::from_static(b"value")]));
 }
@@ -78,14 +88,14 @@ fn a_request_with_a_value_comes_back_as_it_went() {
 #[test]
 fn a_response_comes_back_as_it_went_and_is_no_request() {
     let response = Response::Items(vec![ItemReply::Absent, ItemReply::TryAgain("later".into())]);
-    let frame = encode_response(header(), &response, Bytes::new());
+    let frame = encode_response(header(), &response, Bytes::new()).expect("it fits");
     assert_eq!(decode_response(&frame), Ok((header(), response)));
     assert!(decode_request(&frame).is_err());
 }
 
 #[test]
 fn bytes_behind_the_message_are_refused() {
-    let frame = encode_request(header(), &update(), Bytes::new());
+    let frame = encode_request(header(), &update(), Bytes::new()).expect("it fits");
     let mut head = frame.head.to_vec();
     head.push(0);
     let length = u32::try_from(head.len() - HEADER_BYTES).expect("short");
@@ -103,6 +113,74 @@ fn values_must_fill_the_body_exactly() {
     assert_eq!(join_values(values.iter()), body);
 }
 
+#[test]
+fn a_message_that_does_not_fit_is_an_error_and_not_a_panic() {
+    let response = Response::Items(vec![ItemReply::Storage("x".repeat(MAX_MESSAGE_BYTES))]);
+    let error = encode_response(header(), &response, Bytes::new()).expect_err("it does not fit");
+    assert!(error.len > MAX_MESSAGE_BYTES && error.len < MAX_MESSAGE_BYTES + 100, "{error}");
+}
+
+#[test]
+fn a_request_for_more_than_one_message_may_ask_is_refused() {
+    let item = GetItem { id: Id::ZERO, key: Bytes::new() };
+    let gets = |count| Request::Get { trail: Trail::default(), items: vec![item.clone(); count] };
+    let Request::Update { trail, items } = update() else { panic!("it is an update") };
+    let updates = |count| Request::Update { trail, items: vec![items[0].clone(); count] };
+    let host = Arc::new(Host {
+        name: HostName::new("a").expect("a name"),
+        endpoint: "mem://a@a:1".parse().expect("an endpoint"),
+        incarnation: Incarnation(1),
+    });
+    let rounds = |count| Request::Round { host: host.clone(), asks: vec![Ask::Ping; count] };
+    let node = (Peer::new(Id::ZERO, host.clone()), Neighbours::default());
+    let leaves = |count| Request::Leave { nodes: vec![node.clone(); count] };
+    for (most, more) in [
+        (gets(MAX_ITEMS), gets(MAX_ITEMS + 1)),
+        (updates(MAX_ITEMS), updates(MAX_ITEMS + 1)),
+        (rounds(MAX_ASKS), rounds(MAX_ASKS + 1)),
+        (leaves(MAX_LEAVING), leaves(MAX_LEAVING + 1)),
+    ] {
+        let decoded =
+            |request| decode_request(&encode_request(header(), &request, Bytes::new()).expect("it fits"));
+        assert!(decoded(most).is_ok());
+        assert!(matches!(decoded(more), Err(WireError::Malformed(_))));
+    }
+}
+
+/// The most virtual nodes, the longest successor lists and endpoints, a finger a power.
+#[test]
+fn the_description_of_the_largest_host_fits_and_comes_back_as_it_went() {
+    let host = |number: u128| {
+        let name = HostName::new(&format!("host{number}")).expect("a name");
+        let address = format!("{}.example.org:7001", "a".repeat(200));
+        let endpoint = format!("mem://{name}@{address}").parse().expect("an endpoint");
+        Arc::new(Host { name, endpoint, incarnation: Incarnation(number) })
+    };
+    let hosts: Vec<Arc<Host>> = (0..100).map(host).collect();
+    let peers = |from: u128, count: u128| -> Vec<Peer> {
+        (from..from + count).map(|i| Peer::new(Id::from_u128(i), hosts[i as usize % 100].clone())).collect()
+    };
+    let node = |i: u128| NodeDescription {
+        label: format!("host0/{i}"),
+        peer: Peer::new(Id::from_u128(i), hosts[0].clone()),
+        neighbours: Neighbours { predecessor: peers(i + 3, 1).pop(), successors: peers(i + 1, 64) },
+        fingers: peers(i, 160),
+    };
+    let groups = (0..1024u128)
+        .map(|i| (Interval::new(Id::from_u128(i), Id::from_u128(i + 1)), Group::of_one(1, hosts[0].clone())));
+    let description = Description {
+        host: hosts[0].clone(),
+        nodes: (0..1024).map(node).collect(),
+        groups: groups.collect(),
+        keys: 7,
+        transfers: 1,
+        leaving: false,
+    };
+    let response = Response::Description(Box::new(description));
+    let frame = encode_response(header(), &response, Bytes::new()).expect("it fits");
+    assert_eq!(decode_response(&frame), Ok((header(), response)));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(head in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -113,7 +191,7 @@ proptest! {
 
     #[test]
     fn a_damaged_message_is_decoded_or_refused(at in 60usize..160, byte in any::<u8>(), cut in 0usize..160) {
-        let frame = encode_request(header(), &update(), Bytes::from_static(b"value"));
+        let frame = encode_request(header(), &update(), Bytes::from_static(b"value")).expect("it fits");
         let mut head = frame.head.to_vec();
         if at < head.len() {
             head[at] = byte;

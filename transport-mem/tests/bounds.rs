@@ -1,0 +1,85 @@
+//! What is larger than one message, from strangers and from a host's own pointers: refused or fitted, and the node
+//! serves on. A node that cannot serve any more ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chord::protocol::id::Id;
+use chord::protocol::message::{Request, Response};
+use chord::protocol::peer::{Host, HostName, Incarnation};
+use chord::protocol::routing::{Ask, RoutingMode};
+use chord::protocol::wire::{Header, decode_response, encode_request};
+use chord::transport::{CallOptions, Lane, Transport};
+use chord::{Chord, Config, Endpoint, Error, VirtualNodes};
+use chord_transport_mem::{MemTransport, Network};
+use tokio::time::{Instant, timeout};
+
+async fn ask(
+    transport: &MemTransport,
+    to: &Endpoint,
+    header: Header,
+    request: &Request,
+) -> Result<Response, String> {
+    let frame = encode_request(header, request, Bytes::new()).expect("it fits");
+    let options = CallOptions { deadline: Instant::now() + Duration::from_secs(3), lane: Lane::Control };
+    let reply = transport.call(to, frame, options).await.map_err(|error| error.to_string())?;
+    decode_response(&reply).map(|(_, response)| response).map_err(|error| error.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_round_of_too_many_questions_is_refused_and_the_node_serves_on() {
+    let network = Network::new(1);
+    let node = Chord::create(network.listen("node"), Config::named("node")).await.expect("a ring");
+    let stranger = network.listen("stranger");
+    let me = Arc::new(Host {
+        name: HostName::new("stranger").expect("a name"),
+        endpoint: stranger.endpoint().clone(),
+        incarnation: Incarnation(7),
+    });
+    let to_anyone = Header { ring_tag: 0, from: me.incarnation, to: Incarnation(0), remaining_ms: 1000 };
+    let hello = Request::Hello { host: me.clone() };
+    let welcome = ask(&stranger, node.endpoint(), to_anyone, &hello).await;
+    let Ok(Response::Welcome { host, parameters, .. }) = welcome else { panic!("{welcome:?}") };
+    let header = Header { ring_tag: parameters.tag(), to: host.incarnation, ..to_anyone };
+    let asks = vec![Ask::FindSuccessor { id: Id::from_u128(5), mode: RoutingMode::Fingers }; 40_000];
+    let refused = ask(&stranger, node.endpoint(), header, &Request::Round { host: me, asks }).await;
+    assert!(matches!(refused, Ok(Response::Malformed(_))), "{refused:?}");
+    let welcome = ask(&stranger, node.endpoint(), to_anyone, &hello).await;
+    assert!(matches!(welcome, Ok(Response::Welcome { .. })), "{welcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_of_1024_virtual_nodes_is_described_in_one_message() {
+    let network = Network::new(1);
+    let at = |name: &str| -> Endpoint {
+        format!("mem://{name}@{name}.example.org:7001").parse().expect("an endpoint")
+    };
+    let config =
+        |name: &str, count| Config { virtual_nodes: VirtualNodes::Count(count), ..Config::named(name) };
+    let large = network.listen_at(&at("storage-eu-1")).expect("nobody listens there");
+    let large = Chord::create(large, config("storage-eu-1", 1024)).await.expect("a ring");
+    let small = network.listen_at(&at("storage-eu-2")).expect("nobody listens there");
+    let known = [large.endpoint().clone()];
+    let small = Chord::join(small, &known, config("storage-eu-2", 1)).await.expect("it joins");
+    for i in 0..20 {
+        large.put(format!("key {i}"), "value").await.expect("the ring serves");
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while small.count().await.expect("both hosts answer") != 20 {
+        assert!(Instant::now() < deadline, "keys are counted twice only while they change hands");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(small.check().await.expect("both hosts answer").virtual_nodes, 1025);
+    assert!(small.get("key 1").await.expect("the large host serves on").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_transport_ends_under_it_ends_and_says_so() {
+    let network = Network::new(1);
+    let node = Chord::create(network.listen("node"), Config::named("node")).await.expect("a ring");
+    network.crash("node");
+    let reason = timeout(Duration::from_secs(60), node.closed()).await.expect("it ends");
+    assert!(reason.to_string().contains("the transport closed"), "{reason}");
+    assert!(matches!(node.get("key").await, Err(Error::Closed(_))));
+}
