@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::error::Error;
 use crate::node::many::ManyUpdate;
-use crate::node::{Node, Phase};
+use crate::node::{Guard, Node, Phase};
 use crate::protocol::entry::{Action, Condition, Entry, Expiry, Outcome, Update, Version};
 use crate::protocol::group::Group;
 use crate::protocol::id::{Id, IdSpace, Interval};
@@ -24,20 +24,6 @@ use crate::view::{CheckReport, Explanation, FingerRow, LookupReport, RingRow, St
 /// ring: what the node owned is gone.
 pub struct Chord<T: Transport> {
     guard: Arc<Guard<T>>,
-}
-
-/// Ends the node with its last handle.
-struct Guard<T: Transport> {
-    node: Arc<Node<T>>,
-}
-
-impl<T: Transport> Drop for Guard<T> {
-    fn drop(&mut self) {
-        if self.node.check_open().is_ok() {
-            tracing::warn!(name = %self.node.me.name, "the last handle was dropped: what this node owned is gone");
-            self.node.abandon(Error::Closed("the last handle was dropped".into()));
-        }
-    }
 }
 
 impl<T: Transport> Clone for Chord<T> {
@@ -381,8 +367,8 @@ impl<T: Transport> Chord<T> {
         &self.node().me.endpoint
     }
 
-    fn new(node: Arc<Node<T>>) -> Self {
-        Chord { guard: Arc::new(Guard { node }) }
+    fn new(guard: Guard<T>) -> Self {
+        Chord { guard: Arc::new(guard) }
     }
 
     fn node(&self) -> &Node<T> {

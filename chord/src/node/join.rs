@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::error::Error;
 use crate::node::call::{Unanswered, exchange, millis_until};
-use crate::node::{Identity, Node, Phase};
+use crate::node::{Guard, Identity, Node, Phase};
 use crate::protocol::group::Groups;
 use crate::protocol::id::IdSpace;
 use crate::protocol::message::{Parameters, Request, Response};
@@ -36,7 +36,7 @@ impl<T: Transport> Node<T> {
         transport: T,
         config: Config,
         storage: Arc<dyn Storage>,
-    ) -> Result<Arc<Node<T>>, Error> {
+    ) -> Result<Guard<T>, Error> {
         config.validate()?;
         let mut identity = Identity::new(&config, &transport)?;
         let space =
@@ -53,13 +53,15 @@ impl<T: Transport> Node<T> {
         let ids = config.virtual_node_ids(&space);
         let routing = Routing::create(space, host.clone(), limits(&config), &ids);
         let groups = Groups::genesis(host);
-        let node = Arc::new(Node::new(transport, config, parameters, identity, groups, routing, storage));
+        let node = Node::new(transport, config, parameters, identity, groups, routing, storage);
+        let guard = Guard { node: Arc::new(node) };
+        let node = &guard.node;
         node.start_serving();
         node.start_maintenance();
-        node.phase.send_replace(Phase::Ready);
+        node.become_ready()?;
         tracing::info!(name = %node.me.name, endpoint = %node.me.endpoint, ring = %node.parameters.ring_name,
             "created a ring");
-        Ok(node)
+        Ok(guard)
     }
 
     /// A host of an existing ring, reached through `known`.
@@ -68,7 +70,7 @@ impl<T: Transport> Node<T> {
         known: &[Endpoint],
         mut config: Config,
         storage: Arc<dyn Storage>,
-    ) -> Result<Arc<Node<T>>, Error> {
+    ) -> Result<Guard<T>, Error> {
         config.validate()?;
         let identity = Identity::new(&config, &transport)?;
         let (contact, peers, parameters) = first_contact(&transport, known, &identity.host).await?;
@@ -76,7 +78,9 @@ impl<T: Transport> Node<T> {
         let host = identity.host.clone();
         let routing = Routing::new(parameters.space, host.clone(), limits(&config));
         let groups = Groups::empty(host);
-        let node = Arc::new(Node::new(transport, config, parameters, identity, groups, routing, storage));
+        let node = Node::new(transport, config, parameters, identity, groups, routing, storage);
+        let guard = Guard { node: Arc::new(node) };
+        let node = &guard.node;
         node.start_serving();
         match node.take_places(known, &contact, peers).await {
             Ok(()) => {}
@@ -86,10 +90,22 @@ impl<T: Transport> Node<T> {
             }
         }
         node.start_maintenance();
-        node.phase.send_replace(Phase::Ready);
+        node.become_ready()?;
         tracing::info!(name = %node.me.name, endpoint = %node.me.endpoint, ring = %node.parameters.ring_name,
             "joined");
-        Ok(node)
+        Ok(guard)
+    }
+
+    /// Unless the node has ended meanwhile.
+    fn become_ready(&self) -> Result<(), Error> {
+        self.phase.send_if_modified(|phase| {
+            let joining = matches!(phase, Phase::Joining);
+            if joining {
+                *phase = Phase::Ready;
+            }
+            joining
+        });
+        self.check_open()
     }
 
     /// Every virtual node finds its place, one after the other; then their successors are told, so that the ring

@@ -312,6 +312,21 @@ impl<T: Transport> Node<T> {
     }
 }
 
+/// Ends the node with its last handle, or with the future that was to make the first one. The node's tasks hold the
+/// node: without a guard it never goes.
+pub(crate) struct Guard<T: Transport> {
+    pub(crate) node: Arc<Node<T>>,
+}
+
+impl<T: Transport> Drop for Guard<T> {
+    fn drop(&mut self) {
+        if self.node.check_open().is_ok() {
+            tracing::warn!(name = %self.node.me.name, "the last handle was dropped: what this node owned is gone");
+            self.node.abandon(Error::Closed("the last handle was dropped".into()));
+        }
+    }
+}
+
 /// Who a host is in this life, and its random numbers.
 pub(crate) struct Identity {
     pub(crate) host: Arc<Host>,

@@ -1,0 +1,44 @@
+//! Futures that are dropped half way: what is left of a join, and of a leave.
+
+use std::time::Duration;
+
+use chord::transport::Transport;
+use chord::{Chord, Config};
+use chord_transport_mem::{Link, Network};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout};
+
+const DELAY: Duration = Duration::from_millis(50);
+
+/// Waits until `holds` does.
+async fn soon(what: &str, holds: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "{what}: not within a minute");
+        sleep(DELAY).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_a_join_that_was_dropped() {
+    let network = Network::new(1);
+    network.set_default_link(Link::with_latency(DELAY));
+    let first = Chord::create(network.listen("first"), Config::named("first")).await.expect("a ring");
+    let known = [first.endpoint().clone()];
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let alone = tasks();
+    // While it greets, while it takes its places, and while it tells its successors.
+    for millis in [20, 120, 250, 350] {
+        let name = format!("joiner{millis}");
+        let transport = network.listen(&name);
+        let endpoint = transport.endpoint().clone();
+        let join = Chord::join(transport, &known, Config::named(&name));
+        assert!(timeout(Duration::from_millis(millis), join).await.is_err(), "a join takes longer");
+        soon("its address is free", async || network.listen_at(&endpoint).is_ok()).await;
+    }
+    soon("no task is left", async || tasks() <= alone).await;
+    soon("the ring is of one", async || {
+        first.check().await.is_ok_and(|report| report.hosts == 1 && report.is_settled())
+    })
+    .await;
+}
