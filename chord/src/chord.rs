@@ -333,10 +333,10 @@ impl<T: Transport> Chord<T> {
     ///
     /// # Errors
     /// [`Error::LastHost`] when there is nobody to hand entries to, [`Error::TryAgain`] when the hand-over took
-    /// longer than 30 seconds or a leave is under way already; the node goes on in both cases.
+    /// longer than 30 seconds; the node goes on in both cases. [`Error::Closed`] when the node ended otherwise.
     ///
     /// # Cancel safety
-    /// A dropped `leave` goes on handing over what it has begun, and stays in the ring, leaving.
+    /// A dropped `leave` goes on to its end, while a handle is left. Leaving again waits for that end.
     pub async fn leave(&self) -> Result<(), Error> {
         self.guard.node.leave().await
     }

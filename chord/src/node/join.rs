@@ -98,13 +98,7 @@ impl<T: Transport> Node<T> {
 
     /// Unless the node has ended meanwhile.
     fn become_ready(&self) -> Result<(), Error> {
-        self.phase.send_if_modified(|phase| {
-            let joining = matches!(phase, Phase::Joining);
-            if joining {
-                *phase = Phase::Ready;
-            }
-            joining
-        });
+        self.move_on(Phase::is_joining, Phase::Ready);
         self.check_open()
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Error;
@@ -23,40 +24,64 @@ const MAX_LINGERING: Duration = Duration::from_secs(2);
 /// How often a leaver looks for something to hand over, when nothing has changed.
 const LEAVE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Resolves when a leave has ended, and how.
+pub(crate) type LeaveEnd = watch::Receiver<Option<Result<(), Error>>>;
+
 impl<T: Transport> Node<T> {
-    /// Hands everything over, tells the neighbours and ends. The last host with entries stays.
+    /// Hands everything over, tells the neighbours and ends. The last host with entries stays. Goes on when it is
+    /// dropped; whoever leaves again waits for the same end.
     pub(crate) async fn leave(self: &Arc<Self>) -> Result<(), Error> {
         self.leave_because(Error::Closed("the node has left".into())).await
     }
 
     /// [`Node::leave`], after which every handle says `reason`.
     pub(crate) async fn leave_because(self: &Arc<Self>, reason: Error) -> Result<(), Error> {
-        let started = self.phase.send_if_modified(|phase| {
-            let ready = matches!(phase, Phase::Ready);
-            if ready {
-                *phase = Phase::Leaving;
+        let (ended, end) = watch::channel(None);
+        let begun = {
+            let mut latest = self.leave_end();
+            let begun = self.move_on(Phase::is_ready, Phase::Leaving);
+            if begun {
+                *latest = Some(end.clone());
             }
-            ready
-        });
-        if !started {
-            return match self.check_open() {
-                Ok(()) => Err(Error::TryAgain { reason: "the node is joining or leaving already".into() }),
-                Err(reason) => Err(reason),
-            };
-        }
-        let farewell = match self.hand_everything_over().await {
-            Ok(farewell) => farewell,
-            Err(error) => {
-                self.move_on_from_leaving(Phase::Ready);
-                self.hand_off_due.notify_one();
-                return Err(error);
-            }
+            begun
         };
-        self.say_goodbye(farewell).await;
-        self.linger().await;
-        tracing::info!(name = %self.me.name, "left the ring");
-        self.shut_down(reason).await;
-        Ok(())
+        let end = if begun {
+            let node = self.clone();
+            self.tasks.spawn(async move { node.run_leave(reason, ended).await });
+            Some(end)
+        } else if self.is_leaving() {
+            self.leave_end().clone()
+        } else {
+            None
+        };
+        let Some(mut end) = end else {
+            self.check_open()?;
+            return Err(Error::TryAgain { reason: "the node is joining".into() });
+        };
+        let result = end.wait_for(Option::is_some).await.ok().and_then(|result| result.clone());
+        // The task ended with the node.
+        result.unwrap_or_else(|| self.check_open())
+    }
+
+    /// Leaves, as one of the node's tasks.
+    async fn run_leave(self: Arc<Self>, reason: Error, ended: watch::Sender<Option<Result<(), Error>>>) {
+        match self.hand_everything_over().await {
+            Ok(farewell) => {
+                self.say_goodbye(farewell).await;
+                self.linger().await;
+                tracing::info!(name = %self.me.name, "left the ring");
+                // A task of the node cannot wait for the end of all of them.
+                tokio::spawn(async move {
+                    self.shut_down(reason).await;
+                    ended.send_replace(Some(Ok(())));
+                });
+            }
+            Err(error) => {
+                self.move_on(Phase::is_leaving, Phase::Ready);
+                self.hand_off_due.notify_one();
+                ended.send_replace(Some(Err(error)));
+            }
+        }
     }
 
     /// Returns with nothing left here, and nothing that could still come: whom to tell.
@@ -151,24 +176,13 @@ impl<T: Transport> Node<T> {
     /// From here on this host is no member of the ring and takes nothing more: its virtual nodes are gone. Returns
     /// whom to tell.
     fn part(&self) -> Farewells {
-        self.move_on_from_leaving(Phase::Parting);
+        self.move_on(Phase::is_leaving, Phase::Parting);
         let mut routing = self.routing();
         let farewell = routing.farewell();
         for (_, peer) in &self.virtual_nodes {
             routing.remove(&peer.id);
         }
         farewell
-    }
-
-    /// Unless the node was stopped meanwhile.
-    fn move_on_from_leaving(&self, next: Phase) {
-        self.phase.send_if_modified(|phase| {
-            let leaving = matches!(phase, Phase::Leaving);
-            if leaving {
-                *phase = next;
-            }
-            leaving
-        });
     }
 
     /// The other hosts that follow `piece` on the circle, the nearest first.

@@ -36,6 +36,7 @@ use crate::error::Error;
 use crate::node::call::PeerTimes;
 use crate::node::hand_off::Dirty;
 use crate::node::keys::KeyLocks;
+use crate::node::leave::LeaveEnd;
 use crate::node::tasks::Tasks;
 use crate::node::window::Window;
 use crate::protocol::group::{Groups, TransferId};
@@ -62,6 +63,19 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    fn is_joining(&self) -> bool {
+        matches!(self, Phase::Joining)
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self, Phase::Ready)
+    }
+
+    /// Whether it still hands over.
+    fn is_leaving(&self) -> bool {
+        matches!(self, Phase::Leaving)
+    }
+
     /// As `status` names it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -149,6 +163,8 @@ pub(crate) struct Node<T: Transport> {
     window: Mutex<Window>,
     /// Guards the random numbers.
     random: Mutex<StdRng>,
+    /// Guards the end of the latest leave, for whoever waits for it.
+    leave_end: Mutex<Option<LeaveEnd>>,
     versions: AtomicU64,
     operation_ids: AtomicU64,
     /// How often the group records may have changed.
@@ -190,6 +206,7 @@ impl<T: Transport> Node<T> {
             times: Mutex::new(PeerTimes::default()),
             window: Mutex::new(Window::default()),
             random: Mutex::new(identity.random),
+            leave_end: Mutex::new(None),
             versions: AtomicU64::new(1),
             operation_ids: AtomicU64::new(1),
             group_changes: AtomicU64::new(0),
@@ -232,6 +249,10 @@ impl<T: Transport> Node<T> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn leave_end(&self) -> MutexGuard<'_, Option<LeaveEnd>> {
+        self.leave_end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Unix milliseconds by this host's clock.
     pub(crate) fn now(&self) -> u64 {
         (self.config.env.clock)()
@@ -266,6 +287,17 @@ impl<T: Transport> Node<T> {
     pub(crate) fn changes(&self) -> Option<(u64, u64)> {
         self.check_open().ok()?;
         Some((self.routing().changed(), self.group_changes.load(Ordering::Relaxed)))
+    }
+
+    /// Goes on to `next` if `from` holds: the node may have been stopped meanwhile. Whether it did.
+    fn move_on(&self, from: impl FnOnce(&Phase) -> bool, next: Phase) -> bool {
+        self.phase.send_if_modified(|phase| {
+            let moves = from(phase);
+            if moves {
+                *phase = next;
+            }
+            moves
+        })
     }
 
     /// Takes a host out of the ring's pointers, because it does not answer or was replaced.
