@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::node::{Node, Phase};
+use crate::protocol::group::{Groups, TransferId};
 use crate::protocol::id::{Id, Interval};
 use crate::protocol::message::{MAX_LEAVING, Request};
 use crate::protocol::peer::{Host, Incarnation};
@@ -157,11 +158,8 @@ impl<T: Transport> Node<T> {
     /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile.
     async fn part_as_last(&self) -> Result<Option<Farewells>, Error> {
         // Writes wait while this host looks whether there are entries, and for ever if there are none.
-        let held = self.change_groups(|groups| {
-            let (transfer, _) = groups.begin(Interval::whole())?;
-            groups.hold(transfer);
-            Some(transfer)
-        });
+        let held = self.change_groups(hold_everything);
+        let Some(held) = held else { return Ok(None) };
         self.keys.barrier().await;
         let entries = self.storage.stats().await.entries;
         if entries == 0 && self.is_last_host() {
@@ -237,5 +235,46 @@ impl<T: Transport> Node<T> {
             }
         });
         futures::future::join_all(calls).await;
+    }
+}
+
+/// Holds writes back in all that is served, by one hand-off to nobody, if anything is served. `None`, and no change,
+/// while another hand-off still lets writes into a part of it.
+fn hold_everything(groups: &mut Groups) -> Option<Option<TransferId>> {
+    if groups.served().len() != groups.idle().len() {
+        return None;
+    }
+    let held = groups.begin(Interval::whole()).map(|(transfer, _)| transfer);
+    if let Some(transfer) = held {
+        groups.hold(transfer);
+    }
+    Some(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::group::Verdict;
+    use crate::protocol::peer::HostName;
+
+    /// A write that lands there after the entries were counted would be acknowledged, and gone with the host.
+    #[test]
+    fn the_last_host_parts_with_nothing_while_a_hand_off_lets_writes_in() {
+        let host = Arc::new(Host {
+            name: HostName::new("a").unwrap(),
+            endpoint: "mem://a@a:1".parse().unwrap(),
+            incarnation: Incarnation(1),
+        });
+        let mut groups = Groups::genesis(host);
+        let part = Interval::new(Id::from_u128(1), Id::from_u128(9));
+        let (transfer, _) = groups.begin(part).unwrap();
+        let before = groups.clone();
+        assert_eq!(hold_everything(&mut groups), None);
+        assert_eq!(groups, before);
+        groups.release(transfer);
+        assert!(matches!(hold_everything(&mut groups), Some(Some(_))));
+        for id in [5, 50] {
+            assert!(matches!(groups.verdict(&Id::from_u128(id)), Verdict::Serve { held: true, .. }));
+        }
     }
 }
