@@ -323,7 +323,7 @@ impl<T: Transport> Chord<T> {
     /// Keys with a value in the whole ring, expired ones that were not collected yet included. Asks every host.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Timeout`] naming the hosts that did not answer, [`Error::Closed`].
     pub async fn count(&self) -> Result<u64, Error> {
         self.node().count_keys().await
     }

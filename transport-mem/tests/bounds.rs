@@ -12,6 +12,7 @@ use chord::protocol::routing::{Ask, RoutingMode};
 use chord::protocol::wire::{Header, decode_response, encode_request};
 use chord::transport::{CallOptions, Lane, Transport};
 use chord::{Chord, Config, Endpoint, Error, VirtualNodes};
+use chord_transport_mem::testkit::Cluster;
 use chord_transport_mem::{MemTransport, Network};
 use tokio::time::{Instant, timeout};
 
@@ -82,4 +83,15 @@ async fn a_node_whose_transport_ends_under_it_ends_and_says_so() {
     let reason = timeout(Duration::from_secs(60), node.closed()).await.expect("it ends");
     assert!(reason.to_string().contains("the transport closed"), "{reason}");
     assert!(matches!(node.get("key").await, Err(Error::Closed(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_names_the_host_that_did_not_answer_instead_of_leaving_it_out() {
+    let cluster = Cluster::of(2).await;
+    cluster.client(0).put("key", "value").await.expect("the ring serves");
+    assert_eq!(cluster.node(0).count().await.expect("both hosts answer"), 1);
+    cluster.network().power_off("n1");
+    let count = cluster.node(0).count().await;
+    let named = |reason: &str| reason.contains("n1 did not answer");
+    assert!(matches!(&count, Err(Error::Timeout { reason }) if named(reason)), "{count:?}");
 }

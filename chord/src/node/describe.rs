@@ -217,9 +217,13 @@ impl<T: Transport> Node<T> {
         Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
-    /// Keys with a value in the whole ring.
+    /// Keys with a value in the whole ring. No number when a host did not answer: it would be too small.
     pub(crate) async fn count_keys(&self) -> Result<u64, Error> {
         let walk = self.walk_ring().await?;
+        if !walk.unreachable.is_empty() {
+            let names: Vec<&str> = walk.unreachable.iter().map(|host| host.name.as_str()).collect();
+            return Err(Error::Timeout { reason: format!("{} did not answer", names.join(", ")) });
+        }
         Ok(walk.hosts.iter().map(|host| host.keys).sum())
     }
 
