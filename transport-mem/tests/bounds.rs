@@ -95,3 +95,26 @@ async fn a_count_names_the_host_that_did_not_answer_instead_of_leaving_it_out() 
     let named = |reason: &str| reason.contains("n1 did not answer");
     assert!(matches!(&count, Err(Error::Timeout { reason }) if named(reason)), "{count:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn greetings_under_a_known_name_cost_one_question_at_a_time() {
+    let cluster = Cluster::of(2).await;
+    let node = cluster.node(0);
+    cluster.network().power_off("n1");
+    let elsewhere = "mem://n1@elsewhere:1".parse().expect("an endpoint");
+    let stranger = cluster.network().listen_at(&elsewhere).expect("nobody listens there");
+    let host = Arc::new(Host {
+        name: HostName::new("n1").expect("a name"),
+        endpoint: stranger.endpoint().clone(),
+        incarnation: Incarnation(7),
+    });
+    let header = Header { ring_tag: 0, from: host.incarnation, to: Incarnation(0), remaining_ms: 1000 };
+    let before = node.status().await.counters.calls;
+    let hello = Request::Hello { host };
+    let greetings = (0..200).map(|_| ask(&stranger, node.endpoint(), header, &hello));
+    let answers = futures::future::join_all(greetings).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Response::Welcome { .. }))), "{answers:?}");
+    tokio::task::yield_now().await;
+    let calls = node.status().await.counters.calls - before;
+    assert!((1..20).contains(&calls), "{calls} calls for 200 greetings");
+}

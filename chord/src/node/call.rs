@@ -178,6 +178,12 @@ impl<T: Transport> Node<T> {
         alive
     }
 
+    /// Whether it is time to ask `host` for a sign of life: not while it is being asked already.
+    pub(crate) fn probe_is_due(&self, host: &Host) -> bool {
+        let pause = self.usual_time(host);
+        self.times().probe_is_due(host.incarnation, pause)
+    }
+
     /// How long a maintenance call to `host` may take.
     fn usual_time(&self, host: &Host) -> Duration {
         self.times().deadline(host.incarnation, self.config.min_call_deadline)

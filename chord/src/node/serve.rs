@@ -166,12 +166,18 @@ impl<T: Transport> Node<T> {
         answers
     }
 
-    /// A host that comes under a known name as another life: whether the earlier life is over is asked at once.
+    /// A host that comes under a known name as another life: whether the earlier life is over is asked at once, but of
+    /// each only once at a time, however many greet.
     fn suspect_namesakes(self: &Arc<Self>, host: &Host) {
         let suspects: Vec<Arc<Host>> = self.routing().namesakes(&host.name, host.incarnation);
         for suspect in suspects.into_iter().filter(|suspect| suspect.incarnation != self.me.incarnation) {
+            let Ok(permit) = self.serving.clone().try_acquire_owned() else { return };
+            if !self.probe_is_due(&suspect) {
+                continue;
+            }
             let node = self.clone();
             self.tasks.spawn(async move {
+                let _permit = permit;
                 let request = Request::Round { host: node.me.clone(), asks: vec![Ask::Ping] };
                 let _ = node.control(&suspect, &request).await;
             });
