@@ -223,7 +223,7 @@ impl<T: Transport> Node<T> {
             let version = Version { epoch, counter: self.next_version() };
             // Noted before it is stored: whoever sends it waits for this key's lock first.
             if let Some(transfer) = copying {
-                self.note_written(transfer, id, key);
+                self.note_written(transfer, id, key, value.as_ref().map_or(0, Bytes::len));
             }
             let stored = Stored { id: *id, key: key.clone(), entry: Entry { version, value, expires_at } };
             let applied = self.storage.apply(Batch::one(stored)).await;
@@ -239,9 +239,9 @@ impl<T: Transport> Node<T> {
         copying.is_some_and(|transfer| self.dirty().get(&transfer).is_some_and(|dirty| dirty.is_full()))
     }
 
-    fn note_written(&self, transfer: TransferId, id: &Id, key: &Bytes) {
+    fn note_written(&self, transfer: TransferId, id: &Id, key: &Bytes, value_bytes: usize) {
         if let Some(dirty) = self.dirty().get_mut(&transfer) {
-            dirty.note(*id, key.clone());
+            dirty.note(*id, key.clone(), value_bytes);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! back, send the last ones, accept the next record (from here on this host is fenced and passes requests on),
 //! have it installed, drop the entries. Steps and names: [`crate::protocol::group`].
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +25,12 @@ use crate::transport::{Lane, Transport};
 
 /// Keys written during one hand-off that may wait to be sent; past that, writes to it wait.
 const MAX_DIRTY: usize = 4096;
-/// So few waiting keys are sent while writes are held back.
-const FEW_DIRTY: usize = 64;
+/// Bytes of them that may wait to be sent, but for one write more.
+const MAX_DIRTY_BYTES: usize = 16 << 20;
+/// So few waiting bytes are sent while writes are held back, unless more are written in the time that sending takes.
+const FEW_DIRTY_BYTES: usize = 64 << 10;
+/// What an entry counts for beside its key and value.
+const ENTRY_BYTES: usize = 64;
 /// Entries of one chunk.
 const MAX_CHUNK_ENTRIES: usize = 4096;
 /// How long one chunk, offer or installation may take before it is sent again.
@@ -41,16 +45,22 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Keys written during a hand-off and not sent since.
 #[derive(Default)]
 pub(crate) struct Dirty {
-    keys: BTreeSet<(Id, Bytes)>,
+    /// The keys, and what each counts for in bytes.
+    keys: BTreeMap<(Id, Bytes), usize>,
+    /// The sum of that.
+    bytes: usize,
 }
 
 impl Dirty {
-    pub(crate) fn note(&mut self, id: Id, key: Bytes) {
-        self.keys.insert((id, key));
+    /// Notes a key to which a value of `value_bytes` is written.
+    pub(crate) fn note(&mut self, id: Id, key: Bytes, value_bytes: usize) {
+        let bytes = key.len() + value_bytes + ENTRY_BYTES;
+        let before = self.keys.insert((id, key), bytes).unwrap_or(0);
+        self.bytes = self.bytes + bytes - before;
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.keys.len() >= MAX_DIRTY
+        self.keys.len() >= MAX_DIRTY || self.bytes >= MAX_DIRTY_BYTES
     }
 }
 
@@ -68,6 +78,8 @@ struct HandOff {
     pieces: Vec<(Interval, u64)>,
     to: Arc<Host>,
     leaving: bool,
+    /// Writes wait for it: it is sent as fast as it goes.
+    urgent: bool,
     /// The next records are accepted: there is no way back.
     decided: bool,
 }
@@ -127,7 +139,7 @@ impl<T: Transport> Node<T> {
         let Some((transfer, pieces)) = begun else { return false };
         let node = self.clone();
         self.tasks.spawn(async move {
-            node.hand_over(HandOff { transfer, pieces, to, leaving, decided: false }).await;
+            node.hand_over(HandOff { transfer, pieces, to, leaving, urgent: false, decided: false }).await;
             drop(permit);
             node.hand_off_due.notify_one();
         });
@@ -180,6 +192,7 @@ impl<T: Transport> Node<T> {
                         break;
                     };
                     (job.transfer, job.pieces) = (transfer, pieces);
+                    job.urgent = job.decided;
                     self.keys.barrier().await;
                 }
             }
@@ -208,7 +221,8 @@ impl<T: Transport> Node<T> {
             self.copy_piece(job, piece).await?;
         }
         if !job.decided {
-            while self.send_dirty(job).await? > FEW_DIRTY {}
+            self.catch_up(job).await?;
+            job.urgent = true;
             self.change_groups(|groups| groups.hold(job.transfer));
             self.keys.barrier().await;
             while self.send_dirty(job).await? > 0 {}
@@ -254,10 +268,28 @@ impl<T: Transport> Node<T> {
         }
     }
 
+    /// Sends what was written meanwhile, until little is left to be sent while writes are held back. What is written
+    /// during one round falls with what the round had to send; where it no longer halves, more rounds gain nothing.
+    async fn catch_up(&self, job: &HandOff) -> Result<(), Interrupted> {
+        let mut before = self.dirty_bytes(job);
+        loop {
+            self.send_dirty(job).await?;
+            let left = self.dirty_bytes(job);
+            if left <= FEW_DIRTY_BYTES || left > before / 2 {
+                return Ok(());
+            }
+            before = left;
+        }
+    }
+
+    fn dirty_bytes(&self, job: &HandOff) -> usize {
+        self.dirty().get(&job.transfer).map_or(0, |dirty| dirty.bytes)
+    }
+
     /// Sends the present entries of the keys written since they were last sent. Returns how many there were.
     async fn send_dirty(&self, job: &HandOff) -> Result<usize, Interrupted> {
         let keys = match self.dirty().get_mut(&job.transfer) {
-            Some(dirty) => std::mem::take(&mut dirty.keys),
+            Some(dirty) => std::mem::take(dirty).keys,
             None => return Ok(0),
         };
         if keys.is_empty() {
@@ -268,7 +300,7 @@ impl<T: Transport> Node<T> {
         let count = keys.len();
         let mut chunk = Vec::new();
         let mut bytes = 0;
-        for (id, key) in keys {
+        for (id, key) in keys.into_keys() {
             // Whoever noted the key holds its lock until the write is stored.
             let lock = self.keys.lock(&id).await;
             let found = self.storage.get(&id, &key).await;
@@ -299,7 +331,8 @@ impl<T: Transport> Node<T> {
                 Response::Stored => Metrics::add(&self.metrics.entries_sent, sent.0),
                 _ => return Err(Interrupted::Again),
             }
-            if let Some(limit) = self.config.sync_bytes_per_second.filter(|limit| *limit > 0) {
+            let limit = self.config.sync_bytes_per_second.filter(|limit| *limit > 0 && !job.urgent);
+            if let Some(limit) = limit {
                 tokio::time::sleep(Duration::from_secs_f64(sent.1 as f64 / limit as f64)).await;
             }
             entries = rest;
@@ -365,7 +398,8 @@ mod tests {
         });
         let transfer = TransferId { source: host.incarnation, number: 1 };
         let pieces = vec![(Interval::whole(), 1)];
-        let mut job = HandOff { transfer, pieces, to: host.clone(), leaving: false, decided: false };
+        let mut job =
+            HandOff { transfer, pieces, to: host.clone(), leaving: false, urgent: false, decided: false };
         let insists = |job: &HandOff| matches!(job.offer(host.clone()), Request::Offer { leaving: true, .. });
         assert!(!insists(&job));
         job.decided = true;
