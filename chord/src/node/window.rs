@@ -1,17 +1,25 @@
 //! Repeated updates are answered, not executed: a bounded memory of operation ids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use crate::protocol::message::{ItemReply, OperationId};
 use crate::protocol::peer::Incarnation;
 
-/// Operations remembered for each caller. A caller has fewer than this in flight to one host, or its oldest are
-/// answered `Forgotten`.
-const PER_CALLER: usize = 1024;
+/// So many of a caller's newer ids may be seen before one that was not is refused: what takes it longer than an
+/// operation's deadline to count up. Of a refused one it is not known whether it was executed.
+const SPAN: u64 = 1 << 20;
+/// Ids whose being seen is noted together.
+const BLOCK: u64 = u64::BITS as u64;
+/// Such blocks noted for all callers; beyond it the caller that was silent for longest is forgotten.
+const BLOCKS: usize = 1 << 20;
 /// Callers remembered; beyond it the one that was silent for longest is forgotten.
 const CALLERS: usize = 4096;
+/// Answers kept; a repeated operation whose answer is kept no more is `Forgotten`.
+const ANSWERS: usize = 1 << 16;
+/// Bytes of values in all answers kept.
+const ANSWER_BYTES: usize = 16 << 20;
 /// Longest value kept for a repetition; a repeated operation whose answer carried more is `Forgotten`.
 const MAX_KEPT_BYTES: usize = 4096;
 
@@ -23,7 +31,7 @@ pub(crate) enum Seen {
     InProgress,
     /// It was executed, with this answer.
     Done(ItemReply, Bytes),
-    /// It is older than what is remembered.
+    /// It was executed and the answer is not kept, or it is older than what is remembered.
     Forgotten,
 }
 
@@ -31,63 +39,110 @@ pub(crate) enum Seen {
 #[derive(Default)]
 pub(crate) struct Window {
     callers: BTreeMap<Incarnation, Caller>,
+    /// Blocks of all callers.
+    blocks: usize,
     clock: u64,
+    /// What is being executed: as much as this host serves at once.
+    running: BTreeSet<OperationId>,
+    answers: BTreeMap<OperationId, (ItemReply, Bytes)>,
+    /// The keys of `answers`, oldest first.
+    order: VecDeque<OperationId>,
+    answer_bytes: usize,
 }
 
+/// Which ids of a caller were seen: a bit for each, by block. Blocks that are [`SPAN`] behind the newest are dropped,
+/// and nothing in them is executed any more.
 #[derive(Default)]
 struct Caller {
-    /// Nothing at or below it is remembered.
+    seen: BTreeMap<u64, u64>,
+    /// The first block that is remembered.
     floor: u64,
-    operations: BTreeMap<u64, Option<(ItemReply, Bytes)>>,
     last_heard: u64,
+}
+
+impl Caller {
+    /// Notes an id as seen; whether it certainly was not before.
+    fn see(&mut self, counter: u64) -> bool {
+        let (block, bit) = (counter / BLOCK, 1 << (counter % BLOCK));
+        if block < self.floor {
+            return false;
+        }
+        let bits = self.seen.entry(block).or_default();
+        let is_new = *bits & bit == 0;
+        *bits |= bit;
+        self.floor = self.floor.max(block.saturating_sub(SPAN / BLOCK));
+        while self.seen.first_key_value().is_some_and(|(first, _)| *first < self.floor) {
+            self.seen.pop_first();
+        }
+        is_new
+    }
+
+    fn unsee(&mut self, counter: u64) {
+        if let Some(bits) = self.seen.get_mut(&(counter / BLOCK)) {
+            *bits &= !(1 << (counter % BLOCK));
+        }
+    }
 }
 
 impl Window {
     /// Looks `operation` up, and notes a new one as in progress.
     pub(crate) fn begin(&mut self, operation: OperationId) -> Seen {
+        if self.running.contains(&operation) {
+            return Seen::InProgress;
+        }
+        if let Some((reply, value)) = self.answers.get(&operation) {
+            return Seen::Done(reply.clone(), value.clone());
+        }
         self.clock += 1;
-        if !self.callers.contains_key(&operation.caller) && self.callers.len() >= CALLERS {
-            let silent = self.callers.iter().min_by_key(|(_, caller)| caller.last_heard).map(|(key, _)| *key);
-            silent.map(|caller| self.callers.remove(&caller));
+        let is_known = self.callers.contains_key(&operation.caller);
+        if self.blocks >= BLOCKS || (!is_known && self.callers.len() >= CALLERS) {
+            self.forget_silent(operation.caller);
         }
         let caller = self.callers.entry(operation.caller).or_default();
         caller.last_heard = self.clock;
-        match caller.operations.get(&operation.counter) {
-            Some(Some((reply, value))) => return Seen::Done(reply.clone(), value.clone()),
-            Some(None) => return Seen::InProgress,
-            None if operation.counter <= caller.floor => return Seen::Forgotten,
-            None => {}
+        let before = caller.seen.len();
+        let is_new = caller.see(operation.counter);
+        self.blocks = self.blocks + caller.seen.len() - before;
+        if !is_new {
+            return Seen::Forgotten;
         }
-        caller.operations.insert(operation.counter, None);
-        while caller.operations.len() > PER_CALLER {
-            if let Some((counter, _)) = caller.operations.pop_first() {
-                caller.floor = counter;
-            }
-        }
+        self.running.insert(operation);
         Seen::New
     }
 
     /// `operation` was executed with this answer.
     pub(crate) fn done(&mut self, operation: OperationId, reply: &ItemReply, value: &Bytes) {
-        let kept = if value.len() <= MAX_KEPT_BYTES {
-            (reply.clone(), Bytes::copy_from_slice(value))
-        } else {
-            (ItemReply::Forgotten, Bytes::new())
-        };
-        if let Some(slot) = self.slot(operation) {
-            *slot = Some(kept);
+        if !self.running.remove(&operation) || value.len() > MAX_KEPT_BYTES {
+            return;
+        }
+        self.answer_bytes += value.len();
+        self.answers.insert(operation, (reply.clone(), Bytes::copy_from_slice(value)));
+        self.order.push_back(operation);
+        while self.answers.len() > ANSWERS || self.answer_bytes > ANSWER_BYTES {
+            let Some((_, value)) = self.order.pop_front().and_then(|oldest| self.answers.remove(&oldest))
+            else {
+                break;
+            };
+            self.answer_bytes -= value.len();
         }
     }
 
     /// `operation` was certainly not executed; the same id may come again.
     pub(crate) fn undone(&mut self, operation: OperationId) {
-        if let Some(caller) = self.callers.get_mut(&operation.caller) {
-            caller.operations.remove(&operation.counter);
+        if self.running.remove(&operation)
+            && let Some(caller) = self.callers.get_mut(&operation.caller)
+        {
+            caller.unsee(operation.counter);
         }
     }
 
-    fn slot(&mut self, operation: OperationId) -> Option<&mut Option<(ItemReply, Bytes)>> {
-        self.callers.get_mut(&operation.caller)?.operations.get_mut(&operation.counter)
+    /// Forgets the caller that was silent for longest, other than `but`.
+    fn forget_silent(&mut self, but: Incarnation) {
+        let others = self.callers.iter().filter(|(name, _)| **name != but);
+        let silent = others.min_by_key(|(_, caller)| caller.last_heard).map(|(name, _)| *name);
+        if let Some(caller) = silent.and_then(|name| self.callers.remove(&name)) {
+            self.blocks -= caller.seen.len();
+        }
     }
 }
 
@@ -97,6 +152,11 @@ mod tests {
 
     fn operation(counter: u64) -> OperationId {
         OperationId { caller: Incarnation(1), counter }
+    }
+
+    fn execute(window: &mut Window, operation: OperationId, value: &Bytes) {
+        assert!(matches!(window.begin(operation), Seen::New));
+        window.done(operation, &ItemReply::Absent, value);
     }
 
     #[test]
@@ -117,16 +177,44 @@ mod tests {
     }
 
     #[test]
-    fn what_falls_below_the_window_is_refused_and_the_window_is_bounded() {
+    fn an_operation_overtaken_by_many_is_executed_and_none_twice() {
         let mut window = Window::default();
-        for counter in 1..=PER_CALLER as u64 + 1 {
-            assert!(matches!(window.begin(operation(counter)), Seen::New));
-        }
-        assert!(matches!(window.begin(operation(1)), Seen::Forgotten));
-        assert!(matches!(window.begin(operation(2)), Seen::InProgress));
+        let many = ANSWERS as u64 + 100;
+        (2..many).for_each(|counter| execute(&mut window, operation(counter), &Bytes::new()));
+        assert!(matches!(window.begin(operation(2)), Seen::Forgotten), "its answer is kept no more");
+        assert!(matches!(window.begin(operation(1)), Seen::New), "it was never seen");
+        assert!(matches!(window.begin(operation(many - 1)), Seen::Done(..)));
+    }
+
+    #[test]
+    fn what_falls_below_the_window_is_refused() {
+        let mut window = Window::default();
+        assert!(matches!(window.begin(operation(1)), Seen::New));
+        assert!(matches!(window.begin(operation(SPAN + BLOCK)), Seen::New));
+        assert!(matches!(window.begin(operation(1)), Seen::InProgress));
+        assert!(matches!(window.begin(operation(2)), Seen::Forgotten));
+        assert!(matches!(window.begin(operation(BLOCK)), Seen::New));
+    }
+
+    #[test]
+    fn the_window_is_bounded_in_callers_ids_and_bytes() {
+        let mut window = Window::default();
         for caller in 0..CALLERS as u128 + 10 {
-            window.begin(OperationId { caller: Incarnation(caller + 2), counter: 1 });
+            execute(&mut window, OperationId { caller: Incarnation(caller), counter: 1 }, &Bytes::new());
         }
         assert_eq!(window.callers.len(), CALLERS);
+        let mut window = Window::default();
+        for caller in 0..BLOCKS as u64 * BLOCK / SPAN + 2 {
+            let caller = Incarnation(u128::from(caller) + (1 << 100));
+            for block in 0..SPAN / BLOCK {
+                window.begin(OperationId { caller, counter: block * BLOCK });
+            }
+        }
+        let blocks: usize = window.callers.values().map(|caller| caller.seen.len()).sum();
+        assert!(blocks == window.blocks && blocks <= BLOCKS, "{blocks} blocks");
+        let value = Bytes::from(vec![0; MAX_KEPT_BYTES]);
+        let name = |counter| OperationId { caller: Incarnation(u128::MAX), counter };
+        (0..5000).for_each(|counter| execute(&mut window, name(counter), &value));
+        assert!(window.answer_bytes <= ANSWER_BYTES && window.order.len() == window.answers.len());
     }
 }
