@@ -30,8 +30,10 @@ pub(crate) enum CallError {
     NoReply(String),
     /// Certainly not executed, by a host that lives: it is overloaded.
     Busy(String),
-    /// The frame exceeds the transport's limit.
+    /// The request exceeds the transport's limit: certainly not executed.
     TooLarge { len: usize, max: usize },
+    /// The reply exceeds it: executed, if only by all appearances.
+    ReplyTooLarge { len: usize, max: usize },
     /// This node's transport is closed.
     Closed,
 }
@@ -43,6 +45,7 @@ impl std::fmt::Display for CallError {
                 f.write_str(reason)
             }
             CallError::TooLarge { len, max } => write!(f, "a frame of {len} bytes exceeds {max}"),
+            CallError::ReplyTooLarge { len, max } => write!(f, "a reply of {len} bytes exceeds {max}"),
             CallError::Closed => f.write_str("this node is closed"),
         }
     }
@@ -211,6 +214,7 @@ impl<T: Transport> Node<T> {
             Metrics::add(&self.metrics.call_failures, 1);
             CallError::TooLarge { len: error.len, max: wire::MAX_MESSAGE_BYTES }
         })?;
+        let request_len = frame.len();
         let result = exchange(&self.transport, &to.endpoint, frame, lane, deadline).await;
         let result = match result {
             Ok((Response::Replaced(by), _)) => {
@@ -235,8 +239,11 @@ impl<T: Transport> Node<T> {
             Err(Unanswered::Transport(TransportError::Overloaded { .. })) => {
                 Err(CallError::Busy(format!("too many calls in flight to {}", to.name)))
             }
-            Err(Unanswered::Transport(TransportError::TooLarge { len, max })) => {
+            Err(Unanswered::Transport(TransportError::TooLarge { len, max })) if request_len > max => {
                 Err(CallError::TooLarge { len, max })
+            }
+            Err(Unanswered::Transport(TransportError::TooLarge { len, max })) => {
+                Err(CallError::ReplyTooLarge { len, max })
             }
             Err(Unanswered::Transport(TransportError::Closed)) => Err(CallError::Closed),
             Err(Unanswered::Transport(TransportError::Timeout { reason, .. })) => {

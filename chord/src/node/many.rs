@@ -94,7 +94,11 @@ impl<T: Transport> Node<T> {
         let here = few_at_once(here, |i| update(named(i)));
         let names: BTreeMap<usize, OperationId> = away.iter().copied().map(named).collect();
         let names = &names;
-        let size = |i: usize| updates[i].key.len() + value_bytes(&updates[i].update);
+        let size = |i: usize| match &updates[i].update {
+            // The values found may be of any size, and must fit into one reply.
+            update if update.return_previous => usize::MAX,
+            update => updates[i].key.len() + value_bytes(update),
+        };
         let batched = self.batches(ids, &away, size).into_iter().map(|(host, positions)| async move {
             let replies = self.update_batch(&host, &positions, ids, names, updates).await;
             positions.into_iter().zip(replies).collect::<Vec<_>>()
@@ -215,6 +219,9 @@ impl<T: Transport> Node<T> {
             Ok(_) => return positions.iter().map(|_| indeterminate("the answer is nonsense")).collect(),
             Err(CallError::NoReply(reason)) => {
                 return positions.iter().map(|_| indeterminate(&reason)).collect();
+            }
+            Err(error @ CallError::ReplyTooLarge { .. }) => {
+                return positions.iter().map(|_| indeterminate(&error.to_string())).collect();
             }
             Err(CallError::Closed) => {
                 return positions.iter().map(|_| indeterminate("this node was closed")).collect();

@@ -330,7 +330,10 @@ impl<T: Transport> Node<T> {
             Err(CallError::Closed) if !request.is_idempotent() => {
                 Reply::Failed(Error::Indeterminate { copies: 0, reason: "this node was closed".into() })
             }
-            Err(CallError::TooLarge { len, max }) => {
+            Err(error @ CallError::ReplyTooLarge { .. }) if !request.is_idempotent() => {
+                Reply::Failed(Error::Indeterminate { copies: 0, reason: error.to_string() })
+            }
+            Err(CallError::TooLarge { len, max } | CallError::ReplyTooLarge { len, max }) => {
                 Reply::Failed(Error::TooLarge { what: "a frame", len, max })
             }
             Err(CallError::Closed) => Reply::Failed(Error::Closed("the transport is closed".into())),

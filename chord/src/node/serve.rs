@@ -325,7 +325,9 @@ impl<T: Transport> Node<T> {
         };
         match self.call(next, request, value, Lane::Request, deadline).await {
             Ok((Response::Items(mut replies), body)) if replies.len() == 1 => (replies.remove(0), body),
-            Err(CallError::NoReply(_) | CallError::Closed) if !request.is_idempotent() => {
+            Err(CallError::NoReply(_) | CallError::ReplyTooLarge { .. } | CallError::Closed)
+                if !request.is_idempotent() =>
+            {
                 (ItemReply::Forgotten, Bytes::new())
             }
             Ok(_) => (ItemReply::TryAgain("the next owner answered nonsense".into()), Bytes::new()),
