@@ -160,7 +160,8 @@ impl<T: Transport> Node<T> {
         // Whom this host handed the key to long ago may have handed it on since.
         let mut former = if search.is_moved && guess.is_some() { hint.take() } else { None };
         let mut lookup = Lookup::new(*id, mode, first, &self.me, self.config.max_hops);
-        let mut denied = true;
+        // Nobody who could answer for the key said that it cannot now, and nobody is left to be asked.
+        let (mut denied, mut complete) = (true, false);
         // Hosts that count as dead: asked when nobody else is left.
         let mut dead: Vec<Arc<Host>> = Vec::new();
         while search.hops < 4 * self.config.max_hops && Instant::now() < deadline {
@@ -187,7 +188,10 @@ impl<T: Transport> Node<T> {
                 Some(next) => next,
                 None => match dead.pop() {
                     Some(host) => (None, host),
-                    None => break,
+                    None => {
+                        complete = true;
+                        break;
+                    }
                 },
             };
             // A host may be asked again only when its group record is known to have arrived there.
@@ -238,7 +242,9 @@ impl<T: Transport> Node<T> {
             }
         }
         search.names(&asked, &self.me, lookup.path().iter().map(|hop| &hop.peer));
-        if denied {
+        // A round that asked nobody denies nothing, unless the ring says that this host alone should know.
+        let own = search.is_unknown && matches!(lookup.next(), Next::Done { .. });
+        if denied && complete && (asked.len() > 1 || own) {
             search.denials += 1;
         }
         Ok(None)
@@ -411,6 +417,8 @@ struct Search {
     promised: Option<(Incarnation, u64)>,
     /// This host has handed the key over, and that is in force.
     is_moved: bool,
+    /// This host has no record of the key, nor was one promised to it.
+    is_unknown: bool,
     /// Hosts that were asked once more because the record was promised there, with the epoch.
     retold: Vec<(Incarnation, u64)>,
     /// This host said that it answers for the key.
@@ -426,6 +434,7 @@ impl Search {
     /// Notes what this host itself knows, and says whom to ask.
     fn note(&mut self, verdict: Verdict) -> Option<Arc<Host>> {
         self.is_moved = matches!(verdict, Verdict::Moved(_));
+        self.is_unknown = matches!(verdict, Verdict::Unknown);
         match verdict {
             Verdict::Fenced(next) | Verdict::Moved(next) => {
                 let owner = next.owner()?.clone();
