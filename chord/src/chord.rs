@@ -155,7 +155,8 @@ impl<T: Transport> Chord<T> {
     /// As [`Chord::get`].
     pub async fn get_record(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>, Error> {
         let key = key.as_ref();
-        let (entry, hops) = self.node().read(&self.id_of(key)?, key).await?;
+        let node = self.node();
+        let (entry, hops) = node.read(&self.id_of(key)?, key, node.operation_deadline()).await?;
         Ok(entry.map(|entry| record(entry, hops)))
     }
 
@@ -204,7 +205,9 @@ impl<T: Transport> Chord<T> {
         let id = self.id_of(key)?;
         self.check_value(&update)?;
         let key = Bytes::copy_from_slice(key);
-        let (updated, previous, hops) = node.update(&id, node.next_operation(), &key, &update).await?;
+        let deadline = node.operation_deadline();
+        let (updated, previous, hops) =
+            node.update(&id, node.next_operation(), &key, &update, deadline).await?;
         Ok(receipt(updated, previous, hops))
     }
 

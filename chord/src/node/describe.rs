@@ -352,11 +352,13 @@ impl<T: Transport> Node<T> {
     pub(crate) async fn explain(&self, key: &[u8]) -> Result<Explanation, Error> {
         let space = self.parameters.space;
         let id = space.id_of(key);
-        let (located, hops) = self.run(&id, Operation::Locate).await?;
+        let (located, hops) = self.run(&id, Operation::Locate, self.operation_deadline()).await?;
         let Done::Located(owner, epoch) = located else {
             return Err(Error::TryAgain { reason: "the answer is nonsense".into() });
         };
-        let (read, _) = self.run(&id, Operation::Get { key: Bytes::copy_from_slice(key) }).await?;
+        let (read, _) = self
+            .run(&id, Operation::Get { key: Bytes::copy_from_slice(key) }, self.operation_deadline())
+            .await?;
         let entry = match read {
             Done::Read(entry) => entry,
             _ => None,

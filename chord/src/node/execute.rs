@@ -58,12 +58,16 @@ impl<T: Transport> Node<T> {
     }
 
     /// Reads a key if this host answers for it right now, without waiting for anybody.
-    pub(crate) async fn read_if_here(&self, id: &Id, key: &[u8]) -> Result<Option<Option<Entry>>, Error> {
+    pub(crate) async fn read_if_here(
+        &self,
+        id: &Id,
+        key: &[u8],
+        deadline: Instant,
+    ) -> Result<Option<Option<Entry>>, Error> {
         self.check_open()?;
         if !matches!(self.groups().verdict(id), Verdict::Serve { .. }) {
             return Ok(None);
         }
-        let deadline = Instant::now() + self.config.operation_deadline;
         match self.read_here(id, key, Trail::default(), deadline).await {
             Ok(found) => Ok(Some(found)),
             Err(NotDone::Elsewhere(_)) => Ok(None),
@@ -79,6 +83,7 @@ impl<T: Transport> Node<T> {
         id: &Id,
         key: &Bytes,
         update: &Update,
+        deadline: Instant,
     ) -> Result<Option<(Updated, Option<Bytes>)>, Error> {
         self.check_open()?;
         if !matches!(self.groups().verdict(id), Verdict::Serve { .. }) {
@@ -87,7 +92,6 @@ impl<T: Transport> Node<T> {
         let Ok(_permit) = self.operations.try_acquire() else {
             return Err(Error::Overloaded { what: "operations in flight on this node" });
         };
-        let deadline = Instant::now() + self.config.operation_deadline;
         match self.update_here(id, key, update, Trail::default(), deadline).await {
             Ok(done) => Ok(Some(done)),
             Err(NotDone::Elsewhere(_)) => Ok(None),

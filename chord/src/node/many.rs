@@ -40,16 +40,19 @@ pub(crate) struct ManyUpdate {
 }
 
 impl<T: Transport> Node<T> {
-    /// Reads keys; one result each, in order.
+    /// Reads keys; one result each, in order. Those not begun by the deadline of the whole time out.
     pub(crate) async fn read_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Entry>, Error>> {
         let ids: Vec<Id> = keys.iter().map(|key| self.parameters.space.id_of(key)).collect();
         let ids = &ids;
-        let read = |i: usize| async move { (i, self.read(&ids[i], keys[i]).await.map(|(entry, _)| entry)) };
+        let deadline = self.operation_deadline();
+        let read = |i: usize| async move {
+            (i, self.read(&ids[i], keys[i], deadline).await.map(|(entry, _)| entry))
+        };
         let mut results: Vec<Option<Result<Option<Entry>, Error>>> = vec![None; keys.len()];
         let (here, away) = self.by_place(ids, (0..keys.len()).collect());
         let batches = self.batches(ids, &away, |i| keys[i].len());
         let batched = batches.into_iter().map(|(host, positions)| async move {
-            let replies = self.read_batch(&host, &positions, ids, keys).await;
+            let replies = self.read_batch(&host, &positions, ids, keys, deadline).await;
             positions.into_iter().zip(replies).collect::<Vec<_>>()
         });
         let (here, batched) = join(few_at_once(here, read), many_at_once(batched)).await;
@@ -67,13 +70,28 @@ impl<T: Transport> Node<T> {
     }
 
     /// Updates keys, each on its own; one result each, in order. Updates of one key take effect in order: each is
-    /// over before the next one begins.
+    /// over before the next one begins. Those not begun by the deadline of the whole are certainly not executed, nor
+    /// are those of a key that is unavailable by then.
     pub(crate) async fn update_many(&self, updates: &[ManyUpdate]) -> Vec<UpdateResult> {
         let ids: Vec<Id> = updates.iter().map(|item| self.parameters.space.id_of(&item.key)).collect();
         let mut results: Vec<Option<UpdateResult>> = Vec::new();
         results.resize_with(updates.len(), || None);
-        for turn in turns(&ids) {
-            self.update_turn(turn, &ids, updates, &mut results).await;
+        let deadline = self.operation_deadline();
+        let mut unavailable: BTreeMap<Id, Error> = BTreeMap::new();
+        for mut turn in turns(&ids) {
+            turn.retain(|i| match unavailable.get(&ids[*i]) {
+                Some(error) => {
+                    results[*i] = Some(Err(error.clone()));
+                    false
+                }
+                None => true,
+            });
+            self.update_turn(&turn, &ids, updates, &mut results, deadline).await;
+            for i in turn {
+                if let Some(Err(error @ Error::Unavailable { .. })) = &results[i] {
+                    unavailable.insert(ids[i], error.clone());
+                }
+            }
         }
         results.into_iter().map(|result| result.unwrap_or_else(|| Err(not_asked()))).collect()
     }
@@ -81,15 +99,16 @@ impl<T: Transport> Node<T> {
     /// Updates the keys at `positions`, of which no two are the same.
     async fn update_turn(
         &self,
-        positions: Vec<usize>,
+        positions: &[usize],
         ids: &[Id],
         updates: &[ManyUpdate],
         results: &mut [Option<UpdateResult>],
+        deadline: Instant,
     ) {
         let update = |(i, name): (usize, OperationId)| async move {
-            (i, self.update(&ids[i], name, &updates[i].key, &updates[i].update).await)
+            (i, self.update(&ids[i], name, &updates[i].key, &updates[i].update, deadline).await)
         };
-        let (here, away) = self.by_place(ids, positions);
+        let (here, away) = self.by_place(ids, positions.to_vec());
         let named = |i: usize| (i, self.next_operation());
         let here = few_at_once(here, |i| update(named(i)));
         let names: BTreeMap<usize, OperationId> = away.iter().copied().map(named).collect();
@@ -100,7 +119,7 @@ impl<T: Transport> Node<T> {
             update => updates[i].key.len() + value_bytes(update),
         };
         let batched = self.batches(ids, &away, size).into_iter().map(|(host, positions)| async move {
-            let replies = self.update_batch(&host, &positions, ids, names, updates).await;
+            let replies = self.update_batch(&host, &positions, ids, names, updates, deadline).await;
             positions.into_iter().zip(replies).collect::<Vec<_>>()
         });
         let (here, batched) = join(here, many_at_once(batched)).await;
@@ -167,11 +186,15 @@ impl<T: Transport> Node<T> {
         positions: &[usize],
         ids: &[Id],
         keys: &[&[u8]],
+        deadline: Instant,
     ) -> Vec<Option<Entry>> {
+        if Instant::now() >= deadline {
+            return Vec::new();
+        }
         let item = |i: &usize| GetItem { id: ids[*i], key: Bytes::copy_from_slice(keys[*i]) };
         let items = positions.iter().map(item).collect();
         let request = Request::Get { trail: Trail::default(), items };
-        let deadline = Instant::now() + self.config.operation_deadline / 2;
+        let deadline = deadline.min(Instant::now() + self.config.operation_deadline / 2);
         let answer = self.call_while_alive(host, &request, Bytes::new(), Lane::Request, deadline).await;
         let Ok((Response::Items(replies), body)) = answer else { return Vec::new() };
         let lengths = replies.iter().filter_map(|reply| match reply {
@@ -203,14 +226,17 @@ impl<T: Transport> Node<T> {
         ids: &[Id],
         names: &BTreeMap<usize, OperationId>,
         updates: &[ManyUpdate],
+        deadline: Instant,
     ) -> Vec<Option<UpdateResult>> {
+        if Instant::now() >= deadline {
+            return Vec::new();
+        }
         let (items, values): (Vec<_>, Vec<_>) = positions
             .iter()
             .map(|i| update_item(names[i], &ids[*i], &updates[*i].key, &updates[*i].update))
             .unzip();
         let request = Request::Update { trail: Trail::default(), items };
         let body = wire::join_values(values.iter());
-        let deadline = Instant::now() + self.config.operation_deadline;
         let indeterminate =
             |reason: &str| Some(Err(Error::Indeterminate { copies: 0, reason: reason.to_owned() }));
         let (replies, body) = match self.call_while_alive(host, &request, body, Lane::Request, deadline).await

@@ -80,13 +80,23 @@ enum Reply {
 }
 
 impl<T: Transport> Node<T> {
+    /// When an operation that begins now is over at the latest.
+    pub(crate) fn operation_deadline(&self) -> Instant {
+        Instant::now() + self.config.operation_deadline
+    }
+
     /// The live entry of `key`, if there is one, and the calls to other hosts that it took.
-    pub(crate) async fn read(&self, id: &Id, key: &[u8]) -> Result<(Option<Entry>, usize), Error> {
-        if let Some(found) = self.read_if_here(id, key).await? {
+    pub(crate) async fn read(
+        &self,
+        id: &Id,
+        key: &[u8],
+        deadline: Instant,
+    ) -> Result<(Option<Entry>, usize), Error> {
+        if let Some(found) = self.read_if_here(id, key, deadline).await? {
             return Ok((found, 0));
         }
         // Boxed, so that the usual read of an own key does not carry its size.
-        match Box::pin(self.run(id, Operation::Get { key: Bytes::copy_from_slice(key) })).await? {
+        match Box::pin(self.run(id, Operation::Get { key: Bytes::copy_from_slice(key) }, deadline)).await? {
             (Done::Read(entry), hops) => Ok((entry, hops)),
             _ => Err(nonsense()),
         }
@@ -100,27 +110,36 @@ impl<T: Transport> Node<T> {
         operation: OperationId,
         key: &Bytes,
         update: &Update,
+        deadline: Instant,
     ) -> Result<(Updated, Option<Bytes>, usize), Error> {
-        if let Some((updated, previous)) = self.update_if_here(id, key, update).await? {
+        if let Some((updated, previous)) = self.update_if_here(id, key, update, deadline).await? {
             return Ok((updated, previous, 0));
         }
         let operation = Operation::Update { operation, key: key.clone(), update: update.clone() };
-        match Box::pin(self.run(id, operation)).await? {
+        match Box::pin(self.run(id, operation, deadline)).await? {
             (Done::Updated(updated, previous), hops) => Ok((updated, previous, hops)),
             _ => Err(nonsense()),
         }
     }
 
     /// Runs one operation and counts the calls to other hosts that it took.
-    pub(crate) async fn run(&self, id: &Id, operation: Operation) -> Result<(Done, usize), Error> {
+    pub(crate) async fn run(
+        &self,
+        id: &Id,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<(Done, usize), Error> {
         self.check_open()?;
         let Ok(_permit) = self.operations.try_acquire() else {
             return Err(Error::Overloaded { what: "operations in flight on this node" });
         };
         Metrics::add(&self.metrics.operations, 1);
         let started = Instant::now();
-        let deadline = started + self.config.operation_deadline;
         let mut search = Search::default();
+        if started >= deadline {
+            search.reason = "others of the same call took until its deadline".into();
+            return Err(search.into_error(&operation));
+        }
         let mut pause = FIRST_PAUSE;
         loop {
             match self.round(id, &operation, &mut search, deadline).await? {
