@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::node::{Metrics, Node};
-use crate::protocol::entry::{Entry, Update, Version};
+use crate::protocol::entry::{Entry, Outcome, Update, Version};
 use crate::protocol::group::{TransferId, Verdict};
 use crate::protocol::id::Id;
 use crate::protocol::message::{Trail, Updated};
@@ -180,7 +180,10 @@ impl<T: Transport> Node<T> {
         };
         let (written, (mut updated, previous)) = self.write_here(id, key, trail, deadline, decide).await?;
         Metrics::add(&self.metrics.served, 1);
-        updated.version = written.or(updated.version);
+        // Otherwise what was written is at most the tombstone of an expired value.
+        if updated.outcome == Outcome::Applied {
+            updated.version = written;
+        }
         Ok((updated, previous))
     }
 

@@ -141,7 +141,8 @@ pub enum Outcome {
 pub struct Decision {
     /// How it ends.
     pub outcome: Outcome,
-    /// The value and expiry to be written under the next version; `None` when nothing is written.
+    /// The value and expiry to be written under the next version; `None` when nothing is written. An outcome other
+    /// than [`Outcome::Applied`] writes nothing but the tombstone of an expired value.
     pub write: Option<(Option<Bytes>, Option<u64>)>,
     /// The sum after [`Action::Add`], the length after [`Action::Append`].
     pub number: Option<i64>,
@@ -149,8 +150,19 @@ pub struct Decision {
 
 impl Update {
     /// Decides on `current`, the newest entry of the key, at `now` (Unix milliseconds).
+    ///
+    /// An expired value counts as absent, and the answer says so. Another owner's clock may disagree, so whatever
+    /// writes nothing else writes a tombstone for it.
     pub fn decide(&self, current: Option<&Entry>, now: u64, max_value_bytes: usize) -> Decision {
-        let live = current.filter(|entry| entry.is_live(now));
+        let mut decision =
+            self.decide_on_live(current.filter(|entry| entry.is_live(now)), now, max_value_bytes);
+        if decision.write.is_none() && current.is_some_and(|entry| entry.has_expired(now)) {
+            decision.write = Some((None, None));
+        }
+        decision
+    }
+
+    fn decide_on_live(&self, live: Option<&Entry>, now: u64, max_value_bytes: usize) -> Decision {
         let met = match self.condition {
             Condition::Always => true,
             Condition::Absent => live.is_none(),

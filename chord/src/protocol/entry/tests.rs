@@ -35,7 +35,7 @@ fn an_expired_value_counts_as_absent_in_every_condition() {
     let version = Condition::Version(expired.version);
     for condition in [Condition::Present, version] {
         let decision = decide(set("w", Expiry::Never), condition, Some(&expired));
-        assert_eq!((decision.outcome, decision.write), (Outcome::NotMet, None));
+        assert_eq!((decision.outcome, decision.write), (Outcome::NotMet, Some((None, None))));
     }
     let decision = decide(set("w", Expiry::Keep), Condition::Absent, Some(&expired));
     assert_eq!(written(&decision), (Some(&b"w"[..]), None), "and its expiry is not kept");
@@ -93,9 +93,29 @@ fn a_value_beyond_the_limit_is_not_stored() {
 fn what_finds_nothing_to_change_changes_nothing() {
     for action in [Action::Remove, Action::Expire(Expiry::InMillis(1))] {
         let tombstone = Entry { value: None, ..entry("", None) };
-        for current in [None, Some(&tombstone), Some(&entry("v", Some(1)))] {
+        for current in [None, Some(&tombstone)] {
             let decision = decide(action.clone(), Condition::Always, current);
             assert_eq!((decision.outcome, decision.write), (Outcome::NotMet, None));
         }
+    }
+}
+
+#[test]
+fn an_expired_value_gets_a_tombstone_from_whatever_writes_nothing_else() {
+    let expired = entry("v", Some(NOW));
+    let version = Condition::Version(expired.version);
+    let refused = [
+        (Action::Remove, Condition::Always, Outcome::NotMet),
+        (Action::Remove, Condition::Absent, Outcome::NotMet),
+        (Action::Expire(Expiry::InMillis(1)), Condition::Always, Outcome::NotMet),
+        (Action::Expire(Expiry::Never), Condition::Present, Outcome::NotMet),
+        (Action::Add(1), Condition::Present, Outcome::NotMet),
+        (Action::Append(Bytes::from_static(b"w")), version, Outcome::NotMet),
+        (set("seventeen bytes !", Expiry::Never), Condition::Absent, Outcome::TooLarge(16)),
+    ];
+    for (action, condition, outcome) in refused {
+        let name = format!("{action:?} {condition:?}");
+        let decision = decide(action, condition, Some(&expired));
+        assert_eq!((decision.outcome, written(&decision)), (outcome, (None, None)), "{name}");
     }
 }
