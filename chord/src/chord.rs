@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::error::Error;
 use crate::node::many::ManyUpdate;
-use crate::node::{Guard, Node, Phase};
+use crate::node::{Guard, Node};
 use crate::protocol::entry::{Action, Condition, Entry, Expiry, Outcome, Update, Version};
 use crate::protocol::group::Group;
 use crate::protocol::id::{Id, IdSpace, Interval};
@@ -350,13 +350,18 @@ impl<T: Transport> Chord<T> {
         self.node().shut_down(Error::Closed("the node was stopped".into())).await;
     }
 
-    /// Waits until the node has ended, and says why.
+    /// Waits until the node has ended, its transport included, and says why. A [`Chord::leave`] or [`Chord::stop`]
+    /// returns at the same moment.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
     pub async fn closed(&self) -> Error {
-        let mut phase = self.node().phase.subscribe();
-        let closed = phase.wait_for(|phase| matches!(phase, Phase::Closed(_))).await;
-        match closed.as_deref() {
-            Ok(Phase::Closed(reason)) => reason.clone(),
-            _ => Error::Closed("the node has ended".into()),
+        let mut ended = self.node().ended.subscribe();
+        // The sender lives as long as this handle.
+        let _ = ended.wait_for(|ended| *ended).await;
+        match self.node().check_open() {
+            Err(reason) => reason,
+            Ok(()) => Error::Closed("the node has ended".into()),
         }
     }
 

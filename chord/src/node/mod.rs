@@ -134,6 +134,8 @@ pub(crate) struct Node<T: Transport> {
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     pub(crate) phase: watch::Sender<Phase>,
+    /// Whether tasks and transport have ended too, or nobody waits for that any more.
+    pub(crate) ended: watch::Sender<bool>,
     pub(crate) tasks: Tasks,
     pub(crate) keys: KeyLocks,
     /// Chunks are stored under the read half; what begins or ends a learner's copy takes the write half, so that no
@@ -190,6 +192,7 @@ impl<T: Transport> Node<T> {
             me: identity.host,
             started: Instant::now(),
             phase: watch::Sender::new(Phase::Joining),
+            ended: watch::Sender::new(false),
             metrics: Metrics::default(),
             tasks: Tasks::new(),
             keys: KeyLocks::new(),
@@ -322,12 +325,13 @@ impl<T: Transport> Node<T> {
     /// Ends the node at once: aborts its tasks and remembers why. The transport goes with the last reference.
     pub(crate) fn abandon(&self, reason: Error) {
         self.close_phase(reason);
-        self.tasks.abort();
+        drop(Ending { node: self });
     }
 
     /// Ends the node and returns when its tasks and its transport have ended.
     pub(crate) async fn shut_down(&self, reason: Error) {
         self.close_phase(reason);
+        let _ending = Ending { node: self };
         self.transport.close().await;
         self.tasks.close().await;
     }
@@ -356,6 +360,19 @@ impl<T: Transport> Drop for Guard<T> {
             tracing::warn!(name = %self.node.me.name, "the last handle was dropped: what this node owned is gone");
             self.node.abandon(Error::Closed("the last handle was dropped".into()));
         }
+    }
+}
+
+/// The end of a closed node, however it comes: also when [`Node::shut_down`] is dropped, as by a task of the node
+/// itself, which ends with the others.
+struct Ending<'a, T: Transport> {
+    node: &'a Node<T>,
+}
+
+impl<T: Transport> Drop for Ending<'_, T> {
+    fn drop(&mut self) {
+        self.node.tasks.abort();
+        self.node.ended.send_replace(true);
     }
 }
 

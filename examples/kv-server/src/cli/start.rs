@@ -128,8 +128,7 @@ async fn serve_until_left(service: &Service, node: &Node, signals: &mut Signals)
     }
 }
 
-/// The node has ended by itself, unless a client has asked it to leave: that closes the node first and stops the
-/// service then.
+/// The node has ended by itself, unless a client has asked it to leave: then the service stops a moment later.
 async fn closed(service: &Service, reason: Error) -> Result<(), Exit> {
     match timeout(Duration::from_secs(1), service.stopping().wait()).await {
         Ok(()) => Ok(()),
