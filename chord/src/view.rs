@@ -136,7 +136,7 @@ pub struct HopRow {
     pub id: String,
     /// Its host.
     pub host: String,
-    /// What came of it: `closer`, `owner`, `not mine` or `dead`.
+    /// What came of it: `closer`, `owner` or `dead`.
     pub answer: String,
 }
 
