@@ -8,7 +8,7 @@ use crate::commands::expiry::{Unit, expiry_at, expiry_in};
 use crate::node::Node;
 use crate::resp::Reply;
 
-/// Keys of one `MGET` that are read at once.
+/// Most keys of one `MGET` that are read at once.
 const MGET_CHUNK: usize = 128;
 /// Most bytes of values in the reply of one `MGET`.
 const MAX_MGET_BYTES: usize = 512 << 20;
@@ -110,24 +110,33 @@ pub(super) async fn strlen(node: &Node, args: &[Bytes], reply: &mut Reply) -> Re
 /// `MGET key ...`: fails as a whole when one key cannot be read, for a null would say that it is not there.
 pub(super) async fn mget(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
     let mut values = Vec::with_capacity(args.len() - 1);
-    let mut bytes = 0;
-    for keys in args[1..].chunks(MGET_CHUNK) {
+    let (mut bytes, mut rest) = (0, &args[1..]);
+    while !rest.is_empty() {
+        let chunk = mget_chunk(bytes, node.config().max_value_bytes);
+        let (keys, later) = rest.split_at(chunk.min(rest.len()));
         for value in node.get_many(keys).await {
             let value = value?;
             bytes += value.as_ref().map_or(0, Bytes::len);
+            if bytes > MAX_MGET_BYTES {
+                return Err(Failure::text(format!(
+                    "ERR the values of this MGET exceed {MAX_MGET_BYTES} bytes: ask for fewer keys at once"
+                )));
+            }
             values.push(value);
         }
-        if bytes > MAX_MGET_BYTES {
-            return Err(Failure::text(format!(
-                "ERR the values of this MGET exceed {MAX_MGET_BYTES} bytes: ask for fewer keys at once"
-            )));
-        }
+        rest = later;
     }
     reply.array(values.len());
     for value in values {
         reply.bulk_or_null(value);
     }
     Ok(())
+}
+
+/// How many keys may be read at once after `bytes` of values, each of the next at most `max_value_bytes` long: no
+/// more than can still be answered, but one to find out.
+fn mget_chunk(bytes: usize, max_value_bytes: usize) -> usize {
+    (MAX_MGET_BYTES.saturating_sub(bytes) / max_value_bytes.max(1)).clamp(1, MGET_CHUNK)
 }
 
 /// `MSET key value ...`
@@ -195,5 +204,22 @@ impl Options {
             }
         }
         Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_mget_holds_at_most_one_value_more_than_its_reply_may_have() {
+        assert_eq!(mget_chunk(0, 1 << 20), MGET_CHUNK);
+        for max_value_bytes in [1 << 20, 16 << 20, 100 << 20, 1 << 30] {
+            let mut bytes = 0;
+            while bytes <= MAX_MGET_BYTES {
+                bytes += mget_chunk(bytes, max_value_bytes) * max_value_bytes;
+                assert!(bytes <= MAX_MGET_BYTES + max_value_bytes, "{max_value_bytes}: {bytes}");
+            }
+        }
     }
 }
