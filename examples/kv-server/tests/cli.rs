@@ -322,12 +322,18 @@ fn a_password_keeps_strangers_out() {
 }
 
 #[test]
-fn the_demo_ends_with_its_verdict() {
-    let output = chord_kv(&["demo", "--transport", "mem", "--nodes", "3"]);
-    let text = out(&output);
-    assert_eq!(status(&output), 0, "{text}{}", err(&output));
-    assert_eq!(text.lines().last(), Some("verified 6000 keys: 0 missing, 0 different"), "{text}");
-    assert!(!text.contains('\x1b'));
+fn the_demo_ends_with_its_verdict_in_memory_and_over_quic() {
+    for transport in ["mem", "quic"] {
+        let output = chord_kv(&["demo", "--transport", transport, "--nodes", "3"]);
+        let text = out(&output);
+        assert_eq!(status(&output), 0, "{transport}: {text}{}", err(&output));
+        assert_eq!(
+            text.lines().last(),
+            Some("verified 6000 keys: 0 missing, 0 different"),
+            "{transport}: {text}"
+        );
+        assert!(!text.contains('\x1b'));
+    }
     let output = chord_kv(&["demo", "--transport", "mem", "--nodes", "1", "--json"]);
     let verdict: Value = serde_json::from_str(&out(&output)).unwrap();
     assert_eq!(keys(&verdict), documented("demo"));
