@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chord::{Action, Chord, Condition, Config, Update};
 use chord_transport_mem::{Link, Network};
+use tokio::time::sleep;
 
 const BYTES: usize = 8 << 20;
 
@@ -15,6 +16,7 @@ async fn updates_of_many_keys_return_the_values_they_removed_however_large_they_
     let alice = Chord::create(network.listen("alice"), Config::named("alice")).await.expect("a ring of one");
     let seeds = [alice.endpoint().clone()];
     let bob = Chord::join(network.listen("bob"), &seeds, Config::named("bob")).await.expect("it joins");
+    sleep(Duration::from_secs(20)).await;
     let mut keys = Vec::new();
     for i in 0..400 {
         let key = format!("key{i}");
