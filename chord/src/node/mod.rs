@@ -16,9 +16,11 @@ pub(crate) mod leave;
 pub(crate) mod maintain;
 pub(crate) mod many;
 pub(crate) mod route;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod sweep;
 pub(crate) mod tasks;
+pub(crate) mod walk;
 pub(crate) mod window;
 
 use std::collections::BTreeMap;

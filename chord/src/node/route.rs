@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::node::call::CallError;
 use crate::node::execute::NotDone;
+use crate::node::search::Search;
 use crate::node::{Metrics, Node};
 use crate::protocol::entry::{Entry, Update, Version};
 use crate::protocol::group::Verdict;
@@ -21,8 +22,8 @@ use crate::protocol::lookup::{Lookup, Next};
 use crate::protocol::message::{
     ActionHead, GetItem, ItemReply, NotMine, OperationId, Request, Response, Trail, UpdateItem, Updated,
 };
-use crate::protocol::peer::{Host, HostName, Incarnation, Peer};
-use crate::protocol::routing::{Answer, Ask, Route, RoutingMode};
+use crate::protocol::peer::{Host, Incarnation, Peer};
+use crate::protocol::routing::RoutingMode;
 use crate::transport::{Lane, Transport};
 
 /// Rounds in which every host that could hold the record denied it or was gone, before the key counts as unavailable: these,
@@ -382,133 +383,6 @@ impl<T: Transport> Node<T> {
     fn patience(&self, deadline: Instant) -> Instant {
         let now = Instant::now();
         now + deadline.saturating_duration_since(now) / 2
-    }
-
-    pub(crate) fn learn_route(&self, route: &Route) {
-        let peers: Vec<Peer> = route.peers().cloned().collect();
-        self.routing().learn(&peers);
-    }
-
-    /// The virtual node that the ring says owns `id`, found by asking the ring; `None` when it cannot be found now.
-    pub(crate) async fn ring_owner(&self, id: &Id) -> Option<Peer> {
-        let first = self.routing().route(id, RoutingMode::Fingers);
-        let lookup = self.walk(id, RoutingMode::Fingers, first).await;
-        lookup.1.and_then(|(_, owners)| owners.into_iter().next())
-    }
-
-    /// Walks the ring to the owner of `id`, by questions about the ring alone. Returns the walk, and what was
-    /// found: the node before the owner, and the owner with its successors.
-    pub(crate) async fn walk(
-        &self,
-        id: &Id,
-        mode: RoutingMode,
-        first: Route,
-    ) -> (Lookup, Option<(Option<Peer>, Vec<Peer>)>) {
-        let mut lookup = Lookup::new(*id, mode, first, &self.me, self.config.max_hops);
-        loop {
-            match lookup.next() {
-                Next::Done { predecessor, owners } => return (lookup, Some((predecessor, owners))),
-                Next::Failed(_) => return (lookup, None),
-                Next::Ask(peer) => {
-                    let asks = vec![Ask::FindSuccessor { id: *id, mode }];
-                    let request = Request::Round { host: self.me.clone(), asks };
-                    match self.control(&peer.host, &request).await {
-                        Ok(Response::Round(answers)) => match answers.first() {
-                            Some(Answer::Route(route)) => {
-                                self.learn_route(route);
-                                lookup.answered(&peer, route);
-                            }
-                            _ => lookup.failed(&peer),
-                        },
-                        _ => lookup.failed(&peer),
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What is known about where a key is, while an operation looks for it.
-#[derive(Default)]
-struct Search {
-    hops: usize,
-    /// Who is said to hold the record, and under which epoch.
-    promised: Option<(Incarnation, u64)>,
-    /// This host has handed the key over, and that is in force.
-    is_moved: bool,
-    /// This host has no record of the key, nor was one promised to it.
-    is_unknown: bool,
-    /// Hosts that were asked once more because the record was promised there, with the epoch.
-    retold: Vec<(Incarnation, u64)>,
-    /// This host said that it answers for the key.
-    sure_of: Option<Incarnation>,
-    /// Hosts that count as dead and gave no sign of life when asked for one.
-    silent: Vec<Arc<Host>>,
-    denials: u32,
-    asked: Vec<HostName>,
-    reason: String,
-}
-
-impl Search {
-    /// Notes what this host itself knows, and says whom to ask.
-    fn note(&mut self, verdict: Verdict) -> Option<Arc<Host>> {
-        self.is_moved = matches!(verdict, Verdict::Moved(_));
-        self.is_unknown = matches!(verdict, Verdict::Unknown);
-        match verdict {
-            Verdict::Fenced(next) | Verdict::Moved(next) => {
-                let owner = next.owner()?.clone();
-                self.promised = Some((owner.incarnation, next.epoch));
-                Some(owner)
-            }
-            Verdict::Learning(source) => Some(source),
-            Verdict::Serve { .. } | Verdict::Unknown => None,
-        }
-    }
-
-    /// Notes who is said to hold the record, and says whom to ask.
-    fn follow(&mut self, said: NotMine, me: &Arc<Host>) -> Option<Arc<Host>> {
-        let (holder, epoch) = said.holder?;
-        if epoch > 0 {
-            self.promised = Some((holder.incarnation, epoch));
-        }
-        (holder.incarnation != me.incarnation).then_some(holder)
-    }
-
-    /// The epoch under which `host` is said to hold the record, 0 if it is not.
-    fn epoch_at(&self, host: &Host) -> u64 {
-        self.promised.filter(|(holder, _)| *holder == host.incarnation).map_or(0, |(_, epoch)| epoch)
-    }
-
-    /// Whether there is no reason to ask `host` once more: a host is asked again once for each epoch promised there.
-    fn told_twice(&mut self, host: &Host) -> bool {
-        let told = (host.incarnation, self.epoch_at(host));
-        if told.1 == 0 || self.retold.contains(&told) {
-            return true;
-        }
-        self.retold.push(told);
-        false
-    }
-
-    fn names<'a>(&mut self, asked: &[Incarnation], me: &Host, peers: impl Iterator<Item = &'a Peer>) {
-        self.asked = peers
-            .filter(|peer| asked.contains(&peer.host.incarnation))
-            .map(|peer| peer.host.name.clone())
-            .chain(self.silent.iter().map(|host| host.name.clone()))
-            .chain([me.name.clone()])
-            .collect();
-        self.asked.sort_unstable();
-        self.asked.dedup();
-    }
-
-    /// What an operation that was answered by nobody ends with. None of it was executed.
-    fn into_error(self, operation: &Operation) -> Error {
-        if self.denials > 0 {
-            return Error::Unavailable { have: 0, need: 1, hosts: self.asked };
-        }
-        match operation {
-            Operation::Update { .. } => Error::TryAgain { reason: self.reason },
-            _ => Error::Timeout { reason: self.reason },
-        }
     }
 }
 
