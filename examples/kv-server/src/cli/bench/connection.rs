@@ -47,8 +47,8 @@ impl Drive {
     pub(super) async fn run(self, due_rx: mpsc::Receiver<Instant>) -> Sample {
         let (read, write) = self.client.into_stream().into_split();
         let window = Arc::new(Semaphore::new(self.plan.pipeline));
-        // At most `pipeline` entries: each stands for a permit of the window.
-        let (sent_tx, sent_rx) = mpsc::unbounded_channel();
+        // Each entry stands for a permit of the window, so there is always room.
+        let (sent_tx, sent_rx) = mpsc::channel(self.plan.pipeline);
         let writer =
             tokio::spawn(write_requests(write, self.plan, self.rng, due_rx, sent_tx, window.clone()));
         let mut sample = read_replies(read, sent_rx, &window).await;
@@ -67,7 +67,7 @@ async fn write_requests(
     plan: Arc<Plan>,
     mut rng: SmallRng,
     mut due_rx: mpsc::Receiver<Instant>,
-    sent_tx: mpsc::UnboundedSender<Instant>,
+    sent_tx: mpsc::Sender<Instant>,
     window: Arc<Semaphore>,
 ) -> std::io::Result<()> {
     let (mut due, mut out) = (Vec::new(), Vec::new());
@@ -92,7 +92,7 @@ async fn write_requests(
             } else {
                 encode(&mut out, &[b"SET", key.as_bytes(), &plan.value]);
             }
-            let _ = sent_tx.send(at);
+            let _ = sent_tx.send(at).await;
         }
         write.write_all(&out).await?;
         out.clear();
@@ -102,7 +102,7 @@ async fn write_requests(
 
 async fn read_replies(
     mut read: OwnedReadHalf,
-    mut sent_rx: mpsc::UnboundedReceiver<Instant>,
+    mut sent_rx: mpsc::Receiver<Instant>,
     window: &Semaphore,
 ) -> Sample {
     let (mut sample, mut input) = (Sample::new(), BytesMut::new());
