@@ -185,16 +185,14 @@ impl<T: Transport> Node<T> {
         // Hosts that count as dead: asked when nobody else is left.
         let mut dead: Vec<Arc<Host>> = Vec::new();
         while search.hops < 4 * self.config.max_hops && Instant::now() < deadline {
-            let next = match hint.take() {
-                Some(host) => Some((None, host)),
-                None => match guess.take() {
-                    Some(peer) => Some((Some(peer.clone()), peer.host)),
-                    None => match former.take() {
-                        Some(host) => Some((None, host)),
-                        None => next_peer(&mut lookup, &asked).map(|peer| (Some(peer.clone()), peer.host)),
-                    },
-                },
-            };
+            let by_name = |host| (None, host);
+            let by_place = |peer: Peer| (Some(peer.clone()), peer.host);
+            let next = hint
+                .take()
+                .map(by_name)
+                .or_else(|| guess.take().map(by_place))
+                .or_else(|| former.take().map(by_name))
+                .or_else(|| next_peer(&mut lookup, &asked).map(by_place));
             let (peer, host) = match next {
                 Some((peer, host)) if self.routing().is_lost(host.incarnation) => {
                     if let Some(peer) = &peer {
