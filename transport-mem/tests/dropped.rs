@@ -1,23 +1,17 @@
 //! Futures that are dropped half way: what is left of a join, and of a leave.
 
+mod waiting;
+
 use std::time::Duration;
 
 use chord::transport::Transport;
 use chord::{Chord, Config, Error};
 use chord_transport_mem::{Link, Network};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
+use waiting::soon;
 
 const DELAY: Duration = Duration::from_millis(50);
-
-/// Waits until `holds` does.
-async fn soon(what: &str, holds: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "{what}: not within a minute");
-        sleep(DELAY).await;
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_left_of_a_join_that_was_dropped() {

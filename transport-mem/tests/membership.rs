@@ -1,5 +1,7 @@
 //! Who is let into a ring, who is not, and what is left of a host that leaves.
 
+mod waiting;
+
 use std::time::Duration;
 
 use chord::protocol::id::{HashKind, IdSpace};
@@ -7,18 +9,9 @@ use chord::{Chord, Config, Error, VirtualNodes};
 use chord_transport_mem::testkit::Cluster;
 use chord_transport_mem::{Link, Network};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep};
+use waiting::soon;
 
 const DELAY: Duration = Duration::from_millis(5);
-
-/// Waits until `holds` does.
-async fn soon(what: &str, holds: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "{what}: not within a minute");
-        sleep(DELAY).await;
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_joiner_with_a_taken_id_is_refused_and_told_who_holds_it() {
