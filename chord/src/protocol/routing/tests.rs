@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::id::HashKind;
-use crate::protocol::peer::HostName;
+use crate::protocol::peer::{HostName, Incarnation};
 use crate::protocol::routing::rounds::{Batches, Failed, Round};
 
 const LIMITS: RoutingLimits =
