@@ -103,7 +103,7 @@ fn a_join_moves_the_keys_of_one_arc_and_modulo_moves_nearly_all() {
 #[test]
 fn naive_lookups_walk_half_the_ring() {
     let mut rng = StdRng::seed_from_u64(31);
-    let mut ring = ideal(128, limits(1), &mut rng);
+    let ring = ideal(128, limits(1), &mut rng);
     let snapshot = ring.snapshot().expect("distinct ids");
     let hops: Vec<usize> = (0..500)
         .map(|_| {
@@ -124,7 +124,7 @@ fn the_mean_path_is_half_the_logarithm_of_the_number_of_nodes() {
         let mut rng = StdRng::seed_from_u64(power);
         let nodes = 1 << power;
         let mut path = |hosts| {
-            let mut ring = ideal(nodes, limits(hosts), &mut rng);
+            let ring = ideal(nodes, limits(hosts), &mut rng);
             let snapshot = ring.snapshot().expect("distinct ids");
             let lengths: Vec<usize> = (0..2_000)
                 .map(|_| {

@@ -317,9 +317,12 @@ impl Ring {
     /// What this node alone says to a search for `id`: its owner, or whom to ask next. [`RoutingMode::Contacts`]
     /// is for a whole host's view; here it is the same as [`RoutingMode::Fingers`].
     pub fn find_successor(&self, id: &Id, mode: RoutingMode) -> Route {
-        if self.owns(id) {
-            return self.route_to_self();
-        }
+        if self.owns(id) { self.route_to_self() } else { self.find_successor_beyond(id, mode) }
+    }
+
+    /// [`Ring::find_successor`] of a node that does not look whether `id` is its own, as the first published
+    /// implementations did not: a search for it then goes once round the circle. For experiments.
+    pub fn find_successor_beyond(&self, id: &Id, mode: RoutingMode) -> Route {
         if let Some(route) = self.route_from_list(id, mode) {
             return route;
         }

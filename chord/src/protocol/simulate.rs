@@ -191,12 +191,25 @@ impl Simulation {
     /// The host `from` searches the live owner of `id`: from its own view, over the hops that are named, to the
     /// owner itself, which is called too. Whoever lookups name and answers is the owner here; whether it would serve
     /// a key is not the ring's business.
-    pub fn lookup(&mut self, from: usize, id: &Id, mode: RoutingMode, max_hops: usize) -> Found {
+    pub fn lookup(&self, from: usize, id: &Id, mode: RoutingMode, max_hops: usize) -> Found {
+        let first = self.host(from).map_or(Route::Closer(Vec::new()), |routing| routing.route(id, mode));
+        self.lookup_from(from, first, id, mode, max_hops)
+    }
+
+    /// [`Simulation::lookup`], beginning with `first` instead of what `from` itself knows.
+    pub fn lookup_from(
+        &self,
+        from: usize,
+        first: Route,
+        id: &Id,
+        mode: RoutingMode,
+        max_hops: usize,
+    ) -> Found {
         let Some(routing) = self.host(from) else {
             return Found { owner: Err(LookupError::NoRoute), path: Vec::new() };
         };
-        let me = routing.host().clone();
-        let mut lookup = Lookup::new(*id, mode, routing.route(id, mode), &me, max_hops);
+        let me = routing.host();
+        let mut lookup = Lookup::new(*id, mode, first, me, max_hops);
         loop {
             match lookup.next() {
                 Next::Ask(peer) => self.ask_hop(&mut lookup, &peer),
@@ -206,13 +219,11 @@ impl Simulation {
                     let known = owner.host.incarnation == me.incarnation
                         || lookup.path().last().is_some_and(|hop| hop.peer == owner);
                     if !known {
-                        match self.call(&owner.host, &[Ask::Ping]) {
-                            Ok(_) => lookup.answered(&owner, &Route::Owner { predecessor: None, owners }),
-                            Err(Failed) => {
-                                lookup.failed(&owner);
-                                continue;
-                            }
+                        if self.host(index_of(&owner.host)).is_none() {
+                            lookup.failed(&owner);
+                            continue;
                         }
+                        lookup.answered(&owner, &Route::Owner { predecessor: None, owners });
                     }
                     return Found { owner: Ok(owner), path: lookup.path().to_vec() };
                 }
@@ -244,7 +255,8 @@ impl Simulation {
         self.hosts.get_mut(number)?.as_mut()
     }
 
-    /// Calls made between hosts so far, whatever they carried, unanswered ones included.
+    /// Calls made between hosts so far to join, leave and maintain the ring, unanswered ones included. What
+    /// lookups cost, their paths tell.
     pub fn messages(&self) -> u64 {
         self.messages
     }
@@ -265,11 +277,10 @@ impl Simulation {
         Ok(asks.iter().map(|ask| routing.answer(ask)).collect())
     }
 
-    fn ask_hop(&mut self, lookup: &mut Lookup, peer: &Peer) {
-        let ask = Ask::FindSuccessor { id: *lookup.id(), mode: lookup.mode() };
-        match self.call(&peer.host, &[ask]).as_deref() {
-            Ok([Answer::Route(route)]) => lookup.answered(peer, route),
-            _ => lookup.failed(peer),
+    fn ask_hop(&self, lookup: &mut Lookup, peer: &Peer) {
+        match self.host(index_of(&peer.host)) {
+            Some(routing) => lookup.answered(peer, &routing.route(lookup.id(), lookup.mode())),
+            None => lookup.failed(peer),
         }
     }
 
@@ -284,6 +295,7 @@ impl Simulation {
             while let Next::Ask(peer) = lookup.next() {
                 self.ask_hop(&mut lookup, &peer);
             }
+            self.messages += lookup.hops() as u64;
             let Next::Done { predecessor, owners } = lookup.next() else { continue };
             if owners[0].id == id {
                 return Err(JoinError::Taken(owners[0].clone()));
