@@ -1,0 +1,118 @@
+//! `chord-lab join`: a ring before and after nodes join.
+
+use std::collections::BTreeMap;
+
+use chord::protocol::ring::Ring;
+use chord::protocol::simulate::Simulation;
+use clap::Args;
+use rand::Rng;
+
+use crate::cli::Setting;
+use crate::error::Error;
+use crate::experiments::network::links;
+use crate::network::{Network, paper_limits, settle};
+use crate::report::{Cell, Report, Table};
+
+/// Which ring, and how many join.
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// Nodes at first.
+    nodes: usize,
+    /// Nodes that join, one after the other: node_added_0, node_added_1, ...
+    #[arg(long, default_value_t = 1, value_name = "J")]
+    joining: usize,
+}
+
+impl JoinArgs {
+    /// Forms the ring, lets the others join, and tells what changed.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no or too many nodes; [`Error::Failed`] if the ring does not settle.
+    pub fn run(&self, setting: &Setting) -> Result<Report, Error> {
+        let mut network = Network::named(setting.space, "node_", self.nodes)?;
+        let mut rng = setting.rng();
+        let (mut simulation, _) = network.formed(paper_limits(4), &mut rng)?;
+        network.extend("node_added_", self.joining)?;
+        let before = Pointers::of(&simulation);
+        let mut report = setting.report("join");
+        report.parameter("nodes", self.nodes);
+        report.parameter("joining", self.joining);
+        report.tables.push(links("before", &network, &simulation));
+
+        let messages = simulation.messages();
+        for (number, node) in network.nodes().iter().enumerate().skip(self.nodes) {
+            let known = rng.random_range(0..number);
+            simulation
+                .join(&[node.id], known)
+                .map_err(|error| Error::Failed(format!("{} did not join: {error}", node.name)))?;
+        }
+        let rounds = settle(&mut simulation, &mut rng)?;
+        report.tables.push(links("after", &network, &simulation));
+        let after = Pointers::of(&simulation);
+        report.tables.push(before.changes(&after, &network));
+        report.figure("changed_links", "links that changed", before.changed_links(&after));
+        report.figure("changed_fingers", "fingers that changed", before.changed_fingers(&after));
+        report.figure("rounds", "rounds until every pointer was ideal again", rounds);
+        report.figure("messages", "messages for that", simulation.messages() - messages);
+        Ok(report)
+    }
+}
+
+/// Every pointer of every node, by node number: what it is called, and the id it points to.
+struct Pointers {
+    nodes: BTreeMap<usize, Vec<(String, String)>>,
+}
+
+impl Pointers {
+    fn of(simulation: &Simulation) -> Pointers {
+        let pointers = |ring: &Ring| {
+            let space = ring.space();
+            let predecessor = ring.predecessor().unwrap_or(ring.me());
+            let mut all = vec![
+                ("predecessor".to_owned(), space.show(&predecessor.id)),
+                ("successor".to_owned(), space.show(&ring.successor().id)),
+            ];
+            for power in 0..space.bits() {
+                let finger = ring.fingers().finger(power).unwrap_or(ring.me());
+                all.push((format!("finger {}", power + 1), space.show(&finger.id)));
+            }
+            all
+        };
+        let nodes = simulation
+            .live()
+            .into_iter()
+            .filter_map(|number| Some((number, pointers(simulation.host(number)?.rings().next()?))));
+        Pointers { nodes: nodes.collect() }
+    }
+
+    /// (node, pointer, before, after) of every pointer of an old node that is another now.
+    fn changed<'a>(
+        &'a self,
+        after: &'a Pointers,
+    ) -> impl Iterator<Item = (usize, &'a str, &'a str, &'a str)> {
+        self.nodes.iter().flat_map(|(number, old)| {
+            let new = &after.nodes[number];
+            old.iter()
+                .zip(new)
+                .filter(|(old, new)| old != new)
+                .map(|((name, old), (_, new))| (*number, name.as_str(), old.as_str(), new.as_str()))
+        })
+    }
+
+    fn changed_links(&self, after: &Pointers) -> usize {
+        self.changed(after).filter(|change| !change.1.starts_with("finger")).count()
+    }
+
+    fn changed_fingers(&self, after: &Pointers) -> usize {
+        self.changed(after).filter(|change| change.1.starts_with("finger")).count()
+    }
+
+    fn changes(&self, after: &Pointers, network: &Network) -> Table {
+        let mut table = Table::new("changes", ["node", "pointer", "before", "after"]);
+        for (number, pointer, old, new) in self.changed(after) {
+            let name = network.nodes()[number].name.as_str();
+            table.row([name, pointer, old, new].map(Cell::from));
+        }
+        table
+    }
+}

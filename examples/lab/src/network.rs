@@ -1,0 +1,177 @@
+//! Named nodes and the ring they form.
+
+use std::collections::BTreeSet;
+
+use chord::protocol::id::{Id, IdSpace};
+use chord::protocol::routing::RoutingLimits;
+use chord::protocol::simulate::Simulation;
+use chord::protocol::successors::SuccessorLimits;
+use rand::Rng;
+
+use crate::error::Error;
+
+/// Rings of more nodes are linked ideally instead of being formed join by join.
+pub const MAX_FORMED: usize = 2_000;
+/// Nodes of a ring, at most: what fits 16 GiB with room.
+pub const MAX_NODES: usize = 1 << 21;
+/// Rounds within which a ring must have settled.
+const MAX_ROUNDS: usize = 256;
+
+/// A node's name and its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What people call it; its id is the hash of it.
+    pub name: String,
+    /// Its place on the circle.
+    pub id: Id,
+}
+
+/// Nodes with distinct ids, in order of creation. Node i is host i of every simulation made of them.
+#[derive(Clone, Debug)]
+pub struct Network {
+    space: IdSpace,
+    nodes: Vec<Node>,
+}
+
+impl Network {
+    /// `count` nodes `prefix0`, `prefix1`, ...: a name whose id is taken is passed over, as in the coursework.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no nodes, too many, or more than there are ids.
+    pub fn named(space: IdSpace, prefix: &str, count: usize) -> Result<Network, Error> {
+        let mut network = Network { space, nodes: Vec::new() };
+        if count == 0 {
+            return Err(Error::invalid("expected at least one node"));
+        }
+        network.extend(prefix, count)?;
+        Ok(network)
+    }
+
+    /// Adds `count` nodes `prefix0`, `prefix1`, ..., passing over names whose ids are taken.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when that makes too many nodes, or more than there are ids.
+    pub fn extend(&mut self, prefix: &str, count: usize) -> Result<(), Error> {
+        let total = self.nodes.len().saturating_add(count);
+        let bits = self.space.bits();
+        if bits < 64 && total as u64 > 1 << bits {
+            return Err(Error::invalid(format!(
+                "{total} nodes are more than the {} ids of {bits} bits",
+                1u64 << bits
+            )));
+        }
+        if total > MAX_NODES {
+            return Err(Error::invalid(format!("{total} nodes are too many: at most {MAX_NODES}")));
+        }
+        let mut taken: BTreeSet<Id> = self.nodes.iter().map(|node| node.id).collect();
+        for i in 0u64.. {
+            if self.nodes.len() == total {
+                break;
+            }
+            let name = format!("{prefix}{i}");
+            let id = self.space.id_of(name.as_bytes());
+            if taken.insert(id) {
+                self.nodes.push(Node { name, id });
+            }
+        }
+        Ok(())
+    }
+
+    /// The circle.
+    pub fn space(&self) -> IdSpace {
+        self.space
+    }
+
+    /// The nodes in order of creation.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The numbers of the nodes in ring order, the smallest id first.
+    pub fn ring_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        order.sort_unstable_by_key(|number| self.nodes[*number].id);
+        order
+    }
+
+    /// The number of the node called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is none.
+    pub fn number(&self, name: &str) -> Result<usize, Error> {
+        self.nodes.iter().position(|node| node.name == name).ok_or_else(|| {
+            let first = &self.nodes[0].name;
+            Error::invalid(format!(
+                "there is no node {name:?} among the {} from {first} on",
+                self.nodes.len()
+            ))
+        })
+    }
+
+    /// The name of the node with `id`, or the id itself.
+    pub fn name_of(&self, id: &Id) -> String {
+        let found = self.nodes.iter().find(|node| node.id == *id);
+        found.map_or_else(|| self.space.show(id), |node| node.name.clone())
+    }
+
+    /// The ring with every pointer ideal from the start.
+    pub fn ideal(&self, limits: RoutingLimits) -> Simulation {
+        let hosts: Vec<Vec<Id>> = self.nodes.iter().map(|node| vec![node.id]).collect();
+        Simulation::ideal(self.space, limits, &hosts).expect("the ids are distinct")
+    }
+
+    /// The ring as the protocol forms it: the first node creates it, the others join one by one through random
+    /// members, and all stabilize and fix fingers until every pointer is ideal. Returns the rounds that took. Beyond
+    /// [`MAX_FORMED`] nodes the ring is [`Network::ideal`] in 0 rounds.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it does not settle.
+    pub fn formed(&self, limits: RoutingLimits, rng: &mut impl Rng) -> Result<(Simulation, usize), Error> {
+        if self.nodes.len() > MAX_FORMED {
+            return Ok((self.ideal(limits), 0));
+        }
+        let mut simulation = Simulation::new(self.space, limits);
+        simulation.create(&[self.nodes[0].id]);
+        for (number, node) in self.nodes.iter().enumerate().skip(1) {
+            let known = rng.random_range(0..number);
+            simulation
+                .join(&[node.id], known)
+                .map_err(|error| Error::Failed(format!("{} did not join: {error}", node.name)))?;
+        }
+        let rounds = settle(&mut simulation, rng)?;
+        Ok((simulation, rounds))
+    }
+}
+
+/// Rounds of maintenance until every pointer of the ring is ideal; returns how many.
+///
+/// # Errors
+/// [`Error::Failed`] if it does not settle.
+pub fn settle(simulation: &mut Simulation, rng: &mut impl Rng) -> Result<usize, Error> {
+    simulation
+        .converge(MAX_ROUNDS, rng)
+        .map_err(|violation| Error::Failed(format!("the ring did not settle: {violation}")))
+}
+
+/// No contact table, and successor lists that span `hosts` other hosts: what the papers have.
+pub fn paper_limits(hosts: usize) -> RoutingLimits {
+    let successors = SuccessorLimits { hosts, max: hosts.max(64) };
+    RoutingLimits { successors, contacts: 0, max_hops: 1 << 22 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chord::protocol::id::HashKind;
+
+    #[test]
+    fn names_whose_ids_are_taken_are_passed_over() {
+        let space = IdSpace::new(8, HashKind::Md5).unwrap();
+        let network = Network::named(space, "node_", 256).unwrap();
+        let ids: BTreeSet<Id> = network.nodes().iter().map(|node| node.id).collect();
+        assert_eq!(ids.len(), 256);
+        assert_ne!(network.nodes()[255].name, "node_255");
+        assert!(Network::named(space, "node_", 257).is_err());
+        assert!(Network::named(space, "node_", 0).is_err());
+    }
+}
