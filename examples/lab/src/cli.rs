@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::error::Error;
-use crate::experiments::{fingers, hash, hops, join, mapping, network};
+use crate::experiments::{beside, fingers, hash, hops, join, mapping, network};
 use crate::report::{Report, check_directory};
 
 /// See how Chord works and what it costs: experiments on the engine's own protocol code.
@@ -93,6 +93,8 @@ pub enum Command {
     Hops(hops::HopsArgs),
     /// A ring before and after nodes join: which links and fingers changed.
     Join(join::JoinArgs),
+    /// Chord's hops beside what a B-tree, CAN or Kademlia needs.
+    Beside(beside::BesideArgs),
 }
 
 impl Command {
@@ -105,6 +107,7 @@ impl Command {
             Command::Fingers(arguments) => arguments.run(setting),
             Command::Hops(arguments) => arguments.run(setting),
             Command::Join(arguments) => arguments.run(setting),
+            Command::Beside(arguments) => arguments.run(setting),
         }
     }
 }
