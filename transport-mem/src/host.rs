@@ -270,7 +270,7 @@ impl Drop for InFlight<'_> {
 }
 
 /// The queue of a lane, in the order in which `accept` empties them.
-fn index(lane: Lane) -> usize {
+pub(crate) fn index(lane: Lane) -> usize {
     match lane {
         Lane::Control => 0,
         Lane::Request => 1,

@@ -1,8 +1,8 @@
 //! An in-process network for chord, with faults: for tests, simulations and demonstrations.
 //!
 //! A [`Network`] holds any number of hosts, each a [`MemTransport`]. Its links have latency, jitter, loss,
-//! duplication and reordering; it can be partitioned; hosts can crash, lose their power, freeze and restart.
-//! Every frame is serialised on its way, so that nothing is shared by accident.
+//! duplication, reordering and a bounded rate; it can be partitioned; hosts can crash, lose their power, freeze and
+//! restart. Every frame is serialised on its way, so that nothing is shared by accident.
 //!
 //! All chance comes from the network's one seed and is drawn in the order in which frames are sent. On tokio's
 //! current-thread runtime with its clock paused, the same program with the same seed therefore sees the same

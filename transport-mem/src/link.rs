@@ -20,6 +20,10 @@ pub struct Link {
     /// The fraction of frames held back for longer, so that later ones overtake them, 0 to 1. The additional
     /// delay is evenly distributed up to latency + jitter + 10 ms.
     pub reordering: f64,
+    /// How many bytes pass in a second; `None`, the default, for no bound. The frames of one lane pass one after the
+    /// other, requests and replies alike; lanes do not delay each other. What was sent passes to its end, even if it
+    /// is lost then, or its caller waits no longer.
+    pub bytes_per_second: Option<u64>,
 }
 
 impl Link {
@@ -28,8 +32,9 @@ impl Link {
         Link { latency, ..Link::default() }
     }
 
-    /// Panics unless the fractions are fractions.
+    /// Panics unless the fractions are fractions and something passes.
     pub(crate) fn check(&self) {
+        assert_ne!(self.bytes_per_second, Some(0), "a link passes at least 1 byte a second");
         for (what, fraction) in
             [("loss", self.loss), ("duplication", self.duplication), ("reordering", self.reordering)]
         {
@@ -47,7 +52,13 @@ impl Link {
         happens(self.duplication, rng)
     }
 
-    /// How long the next frame takes.
+    /// How long it takes until `bytes` have passed, if nothing else does.
+    pub(crate) fn passing(&self, bytes: usize) -> Duration {
+        let rate = self.bytes_per_second;
+        rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(bytes as f64 / rate as f64))
+    }
+
+    /// How long the next frame takes beside that.
     pub(crate) fn delay(&self, rng: &mut SmallRng) -> Duration {
         let mut delay = self.latency + up_to(self.jitter, rng);
         if happens(self.reordering, rng) {

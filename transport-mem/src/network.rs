@@ -121,7 +121,7 @@ impl Network {
     /// Sets the link between any two hosts that have none of their own.
     ///
     /// # Panics
-    /// When a fraction is not from 0 to 1.
+    /// When a fraction is not from 0 to 1, or a rate is 0.
     pub fn set_default_link(&self, link: Link) {
         link.check();
         self.shared.lock().default_link = link;
@@ -130,7 +130,7 @@ impl Network {
     /// Sets the link from the host `from` to the host `to`, in this direction.
     ///
     /// # Panics
-    /// When a fraction is not from 0 to 1.
+    /// When a fraction is not from 0 to 1, or a rate is 0.
     pub fn set_link(&self, from: &str, to: &str, link: Link) {
         link.check();
         self.shared.lock().links.entry(from.to_owned()).or_default().insert(to.to_owned(), link);

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::delivery::Queue;
 use crate::frame;
-use crate::host::{Condition, Counters, Host};
+use crate::host::{self, Condition, Counters, Host};
 use crate::link::Link;
 use crate::network::Options;
 use crate::trace::{Fate, Kind, Trace};
@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) default_link: Link,
     /// Links of their own, by the name of the sender, then of the receiver.
     pub(crate) links: BTreeMap<String, BTreeMap<String, Link>>,
+    /// Until when the lanes of a link with a bounded rate are taken, by sender and receiver.
+    taken: BTreeMap<(PeerName, PeerName), [Instant; 3]>,
     /// The group of each host that a partition names; the others are in group 0.
     pub(crate) sides: BTreeMap<String, usize>,
     pub(crate) isolated: BTreeSet<String>,
@@ -124,11 +126,12 @@ impl Shared {
         wire: Bytes,
     ) -> Option<(ReplyReceiver, Option<ReplyReceiver>)> {
         let mut state = self.lock();
-        let mut fate = state.fate(&from.name, &to.name);
+        let passing = state.pass(&from.name, &to.name, lane, frame::len(&wire));
+        let mut fate = state.fate(&from.name, &to.name).later(passing);
         if let Fate::Arrives(delay) = fate {
             let link = state.link(&from.name, &to.name);
             if link.duplicates(&mut state.rng) && to.try_reserve(lane) {
-                fate = Fate::ArrivesTwice(delay, link.delay(&mut state.rng));
+                fate = Fate::ArrivesTwice(delay, passing + link.delay(&mut state.rng));
             }
         }
         from.counters.request_sent(frame::len(&wire));
@@ -154,10 +157,11 @@ impl Shared {
     }
 
     /// Sends a reply, which is within the limit.
-    pub(crate) fn send_reply(&self, from: &Host, to: &Host, frame: &Frame) -> Reply {
+    pub(crate) fn send_reply(&self, from: &Host, to: &Host, lane: Lane, frame: &Frame) -> Reply {
         let wire = frame::encode(frame);
         let mut state = self.lock();
-        let fate = state.fate(&from.name, &to.name);
+        let passing = state.pass(&from.name, &to.name, lane, frame.len());
+        let fate = state.fate(&from.name, &to.name).later(passing);
         from.counters.reply_sent(frame.len());
         state.note(&from.name, &to.name, Kind::Reply, &wire, fate);
         drop(state);
@@ -186,6 +190,7 @@ impl State {
             rng: SmallRng::seed_from_u64(seed),
             default_link: Link::default(),
             links: BTreeMap::new(),
+            taken: BTreeMap::new(),
             sides: BTreeMap::new(),
             isolated: BTreeSet::new(),
             hosts: BTreeMap::new(),
@@ -212,6 +217,19 @@ impl State {
     fn is_cut(&self, from: &str, to: &str) -> bool {
         let isolated = self.isolated.contains(from) || self.isolated.contains(to);
         from != to && (isolated || self.sides.get(from) != self.sides.get(to))
+    }
+
+    /// Lets a frame of `bytes` pass after those that were sent before it; how long it is until it has.
+    fn pass(&mut self, from: &PeerName, to: &PeerName, lane: Lane, bytes: usize) -> Duration {
+        let passing = self.link(from, to).passing(bytes);
+        if passing.is_zero() || self.is_cut(from, to) {
+            return Duration::ZERO;
+        }
+        let now = Instant::now();
+        let lanes = self.taken.entry((Arc::clone(from), Arc::clone(to))).or_insert([now; 3]);
+        let taken = &mut lanes[host::index(lane)];
+        *taken = (*taken).max(now) + passing;
+        *taken - now
     }
 
     /// Draws what becomes of the next frame, leaving duplication aside.

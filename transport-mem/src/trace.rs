@@ -37,6 +37,17 @@ pub enum Fate {
     Refused,
 }
 
+impl Fate {
+    /// The same, after `wait`, if it arrives.
+    pub(crate) fn later(self, wait: Duration) -> Fate {
+        match self {
+            Fate::Arrives(delay) => Fate::Arrives(wait + delay),
+            Fate::ArrivesTwice(delay, copy) => Fate::ArrivesTwice(wait + delay, wait + copy),
+            fate => fate,
+        }
+    }
+}
+
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {

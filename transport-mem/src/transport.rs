@@ -50,11 +50,11 @@ impl MemTransport {
         };
         let reply = async {
             match copy {
-                None => self.reply(&peer, first).await,
+                None => self.reply(&peer, lane, first).await,
                 Some(copy) => tokio::select! {
                     biased;
-                    reply = self.reply(&peer, first) => reply,
-                    reply = self.reply(&peer, copy) => reply,
+                    reply = self.reply(&peer, lane, first) => reply,
+                    reply = self.reply(&peer, lane, copy) => reply,
                 },
             }
         };
@@ -69,7 +69,12 @@ impl MemTransport {
     }
 
     /// The reply to one request, once it has come all the way back.
-    async fn reply(&self, peer: &Host, reply_rx: oneshot::Receiver<Frame>) -> Result<Frame, TransportError> {
+    async fn reply(
+        &self,
+        peer: &Host,
+        lane: Lane,
+        reply_rx: oneshot::Receiver<Frame>,
+    ) -> Result<Frame, TransportError> {
         let Ok(frame) = reply_rx.await else { return pending().await };
         // What a killed host's tasks go on to say is not heard.
         if matches!(peer.awake().await, Condition::Crashed | Condition::PoweredOff) {
@@ -79,7 +84,7 @@ impl MemTransport {
         if len > max {
             return Err(TransportError::TooLarge { len, max });
         }
-        let frame = match self.network.send_reply(peer, &self.host, &frame) {
+        let frame = match self.network.send_reply(peer, &self.host, lane, &frame) {
             Reply::Arrives(frame) => frame,
             Reply::ArrivesAt(at, frame) => {
                 sleep_until(at).await;

@@ -20,6 +20,7 @@ async fn scenario(seed: u64) -> (Vec<Record>, Option<u64>, Vec<bool>) {
         loss: 0.05,
         duplication: 0.1,
         reordering: 0.2,
+        bytes_per_second: Some(10_000),
     });
     let mut tasks = JoinSet::new();
     let mut outcomes = Vec::new();
