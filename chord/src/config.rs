@@ -29,7 +29,8 @@ pub struct Config {
     pub replicas: usize,
     /// Ring: longest key accepted, in bytes.
     pub max_key_bytes: usize,
-    /// Ring: longest value accepted, in bytes. The transport's frame limit must exceed it by 128 KiB at least.
+    /// Ring: longest value accepted, in bytes. With the longest key (64 KiB at least) and 64 KiB for the rest of the
+    /// message it must fit into a frame of the transport, or the node does not start.
     pub max_value_bytes: usize,
     /// A joiner refuses a ring whose parameters differ from the fields above. Off by default: it adopts them.
     pub expect_parameters: bool,
@@ -61,7 +62,8 @@ pub struct Config {
     pub max_serving: usize,
     /// Operations of this handle in flight at once; past that they end with [`Error::Overloaded`].
     pub max_operations: usize,
-    /// Bytes of one chunk of range sync.
+    /// Bytes of one chunk of range sync, but for an entry that is larger by itself. At most 7 MiB, and 64 KiB less than
+    /// a frame of the transport.
     pub chunk_bytes: usize,
     /// Most bytes a second that one hand-off may send; `None` for no bound.
     pub sync_bytes_per_second: Option<u64>,
@@ -225,6 +227,27 @@ impl Config {
                 "keys can have at most {MAX_KEY_BYTES} bytes, values at most {MAX_VALUE_BYTES}"
             ));
         }
+        if self.chunk_bytes > MAX_CHUNK_BYTES {
+            return invalid(format!("chunk_bytes can be at most {MAX_CHUNK_BYTES}"));
+        }
+        Ok(())
+    }
+
+    /// Checks that the largest messages fit into frames of `max_frame_bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the field that does not fit.
+    pub(crate) fn fits_frames(&self, max_frame_bytes: usize) -> Result<(), Error> {
+        let entry = self.max_value_bytes.saturating_add(self.max_key_bytes.max(64 << 10));
+        for (name, bytes) in [("max_value_bytes", entry), ("chunk_bytes", self.chunk_bytes)] {
+            if bytes.saturating_add(MESSAGE_BYTES) > max_frame_bytes {
+                return Err(Error::Invalid(format!(
+                    "{name} is too large: the message would have up to {} bytes, and the transport's frames have at \
+                     most {max_frame_bytes}",
+                    bytes.saturating_add(MESSAGE_BYTES)
+                )));
+            }
+        }
         Ok(())
     }
 
@@ -243,6 +266,10 @@ pub const MAX_VIRTUAL_NODES: usize = 1024;
 pub const MAX_KEY_BYTES: usize = 1 << 20;
 /// The largest `max_value_bytes`.
 pub const MAX_VALUE_BYTES: usize = 512 << 20;
+/// The largest `chunk_bytes`: keys of that many bytes still fit into one message.
+pub const MAX_CHUNK_BYTES: usize = 7 << 20;
+/// What a message may need beside keys and values.
+const MESSAGE_BYTES: usize = 64 << 10;
 
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 fn system_millis() -> u64 {

@@ -291,6 +291,10 @@ pub trait Transport: Send + Sync + 'static {
     /// listener is bound to.
     fn endpoint(&self) -> &Endpoint;
 
+    /// The largest frame that passes, head and body together, in bytes. A node does not start with values or chunks
+    /// that would not fit.
+    fn max_frame_bytes(&self) -> usize;
+
     /// Sends `frame` to `to` and returns the reply.
     ///
     /// # Errors
@@ -309,6 +313,10 @@ pub trait Transport: Send + Sync + 'static {
 impl<T: Transport + ?Sized> Transport for Arc<T> {
     fn endpoint(&self) -> &Endpoint {
         (**self).endpoint()
+    }
+
+    fn max_frame_bytes(&self) -> usize {
+        (**self).max_frame_bytes()
     }
 
     fn call<'a, 'b, 'f>(

@@ -118,6 +118,10 @@ impl Transport for MemTransport {
         &self.host.endpoint
     }
 
+    fn max_frame_bytes(&self) -> usize {
+        self.host.options.max_frame_bytes
+    }
+
     async fn call(&self, to: &Endpoint, frame: Frame, options: CallOptions) -> Result<Frame, TransportError> {
         let _in_flight = self.host.begin_call(to)?;
         let (len, max) = (frame.len(), self.host.options.max_frame_bytes);

@@ -15,7 +15,7 @@ use chord::protocol::wire::{Header, decode_response, encode_request};
 use chord::transport::{CallOptions, Lane, Transport};
 use chord::{Chord, Config, Endpoint, Error, VirtualNodes};
 use chord_transport_mem::testkit::Cluster;
-use chord_transport_mem::{MemTransport, Network};
+use chord_transport_mem::{MemTransport, Network, Options};
 use tokio::time::{Instant, timeout};
 use waiting::soon;
 
@@ -117,4 +117,24 @@ async fn greetings_under_a_known_name_cost_one_question_at_a_time() {
     tokio::task::yield_now().await;
     let calls = node.status().await.counters.calls - before;
     assert!((1..20).contains(&calls), "{calls} calls for 200 greetings");
+}
+
+/// A hand-off of such a value would fail for ever, and its host could never leave.
+#[tokio::test(start_paused = true)]
+async fn a_node_does_not_start_with_values_or_chunks_that_its_transport_does_not_move() {
+    let refused = |result: Result<Chord<MemTransport>, Error>, field: &str| match result {
+        Err(Error::Invalid(reason)) => assert!(reason.starts_with(field), "{reason}"),
+        other => panic!("{:?}", other.map(|_| "it started")),
+    };
+    let narrow = Network::with_options(1, Options { max_frame_bytes: 1 << 20, ..Options::default() });
+    refused(Chord::create(narrow.listen("a"), Config::named("a")).await, "max_value_bytes");
+    let most = Config { max_value_bytes: (1 << 20) - (128 << 10), ..Config::named("a") };
+    let chunks = Config { chunk_bytes: 1 << 20, ..most.clone() };
+    refused(Chord::create(narrow.listen("a"), chunks).await, "chunk_bytes");
+    let beyond = Config { max_value_bytes: most.max_value_bytes + 1, ..most.clone() };
+    refused(Chord::create(narrow.listen("a"), beyond).await, "max_value_bytes");
+    let node = Chord::create(narrow.listen("a"), most).await.expect("they fit");
+    // What the joiner says itself does not matter: the ring's values are as long as its creator allowed.
+    let wide = Config { max_value_bytes: 1, chunk_bytes: 1 << 20, ..Config::named("b") };
+    refused(Chord::join(narrow.listen("b"), &[node.endpoint().clone()], wide).await, "chunk_bytes");
 }

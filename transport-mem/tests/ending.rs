@@ -21,6 +21,10 @@ impl Transport for Lingering {
         self.0.endpoint()
     }
 
+    fn max_frame_bytes(&self) -> usize {
+        self.0.max_frame_bytes()
+    }
+
     async fn call(&self, to: &Endpoint, frame: Frame, options: CallOptions) -> Result<Frame, TransportError> {
         self.0.call(to, frame, options).await
     }

@@ -145,6 +145,10 @@ impl Transport for QuicTransport {
         &self.endpoint
     }
 
+    fn max_frame_bytes(&self) -> usize {
+        self.max_frame_bytes
+    }
+
     async fn call(&self, to: &Endpoint, frame: Frame, options: CallOptions) -> Result<Frame, TransportError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(TransportError::Closed);

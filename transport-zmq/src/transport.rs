@@ -112,6 +112,10 @@ impl Transport for ZmqTransport {
         &self.endpoint
     }
 
+    fn max_frame_bytes(&self) -> usize {
+        self.context.config.max_frame_bytes
+    }
+
     async fn call(&self, to: &Endpoint, frame: Frame, options: CallOptions) -> Result<Frame, TransportError> {
         if self.lifetime.is_closing() {
             return Err(TransportError::Closed);

@@ -38,6 +38,7 @@ impl<T: Transport> Node<T> {
         storage: Arc<dyn Storage>,
     ) -> Result<Guard<T>, Error> {
         config.validate()?;
+        config.fits_frames(transport.max_frame_bytes())?;
         let mut identity = Identity::new(&config, &transport)?;
         let space =
             IdSpace::new(config.bits, config.hash).map_err(|error| Error::Invalid(error.to_string()))?;
@@ -75,6 +76,7 @@ impl<T: Transport> Node<T> {
         let identity = Identity::new(&config, &transport)?;
         let (contact, peers, parameters) = first_contact(&transport, known, &identity.host).await?;
         adopt(&mut config, &parameters)?;
+        config.fits_frames(transport.max_frame_bytes())?;
         let host = identity.host.clone();
         let routing = Routing::new(parameters.space, host.clone(), limits(&config));
         let groups = Groups::empty(host);

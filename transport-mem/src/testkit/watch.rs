@@ -163,6 +163,10 @@ impl Transport for Watched {
         self.transport.endpoint()
     }
 
+    fn max_frame_bytes(&self) -> usize {
+        self.transport.max_frame_bytes()
+    }
+
     async fn call(&self, to: &Endpoint, frame: Frame, options: CallOptions) -> Result<Frame, TransportError> {
         self.step();
         self.transport.call(to, frame, options).await

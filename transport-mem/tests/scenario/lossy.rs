@@ -40,6 +40,10 @@ impl Transport for Lossy {
         self.below.endpoint()
     }
 
+    fn max_frame_bytes(&self) -> usize {
+        self.below.max_frame_bytes()
+    }
+
     async fn call(&self, to: &Endpoint, frame: Frame, options: CallOptions) -> Result<Frame, TransportError> {
         if options.lane == Lane::Control {
             return self.below.call(to, frame, options).await;
