@@ -335,8 +335,9 @@ impl<T: Transport> Chord<T> {
     /// transport; then it returns. Every clone of the handle is closed afterwards.
     ///
     /// # Errors
-    /// [`Error::LastHost`] when there is nobody to hand entries to, [`Error::TryAgain`] when the hand-over took
-    /// longer than 30 seconds; the node goes on in both cases. [`Error::Closed`] when the node ended otherwise.
+    /// [`Error::LastHost`] when there is nobody to hand entries to, [`Error::TryAgain`] when the hand-over
+    /// has not got on for 30 seconds; the node goes on in both cases. It gets on while entries are stored and dropped,
+    /// and while a host that lives takes its time for a large message: a leave may take hours. [`Error::Closed`] when the node ended otherwise.
     ///
     /// # Cancel safety
     /// A dropped `leave` goes on to its end, while a handle is left. Leaving again waits for that end.

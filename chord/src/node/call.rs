@@ -18,6 +18,12 @@ use crate::transport::{CallOptions, Endpoint, Frame, Lane, Transport, TransportE
 const MAX_CONTROL_DEADLINE: Duration = Duration::from_secs(2);
 /// Answers a host may miss in a row; with the next one it is taken for dead.
 const TOLERATED_MISSES: u32 = 1;
+/// How long a message of a hand-off may take before it is sent again, beside the time its bytes take.
+const TRANSFER_FLOOR: Duration = Duration::from_secs(5);
+/// The bytes a second that a link is trusted with until it has shown what it carries.
+const SLOWEST_LINK: f64 = (32 << 10) as f64;
+/// From so many bytes on a message shows that.
+const TELLING_BYTES: usize = 64 << 10;
 /// Hosts whose times are remembered.
 const MAX_HOSTS: usize = 65_536;
 
@@ -61,6 +67,8 @@ pub(crate) struct PeerTimes {
 struct HostTimes {
     /// Smoothed round trip and its deviation (Jacobson, 1988).
     round_trip: Option<(Duration, Duration)>,
+    /// The bytes a second of the last large message, from its sending to its answer.
+    bytes_per_second: Option<f64>,
     misses: u32,
     /// When the last miss was noted.
     missed_at: Option<Instant>,
@@ -77,9 +85,34 @@ impl PeerTimes {
         (usual * (1 + times.misses)).clamp(floor, MAX_CONTROL_DEADLINE.max(floor))
     }
 
-    fn answered(&mut self, host: Incarnation, took: Duration) {
+    /// When the `tries`-th sending of a hand-off's message of `bytes` is given up: after five seconds and four times
+    /// what its bytes took at the pace of the last large message, or at 32 KiB a second as long as there was none.
+    /// A repeated one has the time of that slowest link, doubled with each try: the link may have become slower.
+    ///
+    /// A transport loses a call with its connection, and says so, and a host that does not live any more ends the
+    /// call too (`Node::call_while_alive`): so a deadline that is far costs only where single frames are lost, and
+    /// one that is near sends the same bytes again down a link that they already fill.
+    pub(crate) fn transfer_time(&self, host: Incarnation, bytes: usize, tries: u32) -> Duration {
+        let shown = self.hosts.get(&host).and_then(|times| times.bytes_per_second);
+        let rate = match shown {
+            Some(rate) if tries == 1 => rate / 4.0,
+            Some(rate) => SLOWEST_LINK.min(rate / 4.0),
+            None => SLOWEST_LINK,
+        };
+        let time = TRANSFER_FLOOR + Duration::from_secs_f64(bytes as f64 / rate);
+        time * 2u32.saturating_pow(tries.saturating_sub(1))
+    }
+
+    /// Notes the answer to a message of `bytes`. How long a large one takes says nothing about the next ping.
+    fn answered(&mut self, host: Incarnation, lane: Lane, bytes: usize, took: Duration) {
         let times = self.entry(host);
         times.misses = 0;
+        if lane == Lane::Bulk {
+            if bytes >= TELLING_BYTES {
+                times.bytes_per_second = Some(bytes as f64 / took.as_secs_f64());
+            }
+            return;
+        }
         times.round_trip = Some(match times.round_trip {
             None => (took, took / 2),
             Some((mean, deviation)) => {
@@ -228,7 +261,7 @@ impl<T: Transport> Node<T> {
                 Err(CallError::NotExecuted(format!("{} refused: {reason}", to.name)))
             }
             Ok(reply) => {
-                self.times().answered(to.incarnation, sent.elapsed());
+                self.times().answered(to.incarnation, lane, request_len, sent.elapsed());
                 refusals(reply, to)
             }
             Err(Unanswered::Transport(TransportError::Unreachable { reason, .. })) => {
@@ -292,4 +325,53 @@ fn refusals(reply: (Response, Bytes), to: &Host) -> Result<(Response, Bytes), Ca
 /// Milliseconds from now until `deadline`, for the header.
 pub(crate) fn millis_until(deadline: Instant) -> u32 {
     u32::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Incarnation = Incarnation(1);
+    const CHUNK: usize = 256 << 10;
+    const VALUE: usize = 16 << 20;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_message_of_a_hand_off_has_the_time_its_bytes_take_on_a_slow_link() {
+        let times = PeerTimes::default();
+        assert_eq!(times.transfer_time(HOST, 0, 1), seconds(5));
+        assert_eq!(times.transfer_time(HOST, CHUNK, 1), seconds(5 + 8));
+        assert_eq!(times.transfer_time(HOST, VALUE, 1), seconds(5 + 512));
+        assert_eq!(times.transfer_time(HOST, CHUNK, 3), seconds(4 * (5 + 8)));
+    }
+
+    #[test]
+    fn what_a_link_has_shown_shortens_the_wait_for_a_lost_message_but_only_once() {
+        let mut times = PeerTimes::default();
+        times.answered(HOST, Lane::Bulk, CHUNK, Duration::from_millis(250));
+        assert_eq!(times.transfer_time(HOST, CHUNK, 1), seconds(5 + 1));
+        assert_eq!(times.transfer_time(HOST, VALUE, 1), seconds(5 + 64));
+        assert_eq!(
+            times.transfer_time(HOST, VALUE, 2),
+            2 * seconds(5 + 512),
+            "the link may be slower by now"
+        );
+        times.answered(HOST, Lane::Bulk, CHUNK, seconds(64));
+        assert_eq!(times.transfer_time(HOST, CHUNK, 1), seconds(5 + 256));
+        times.answered(HOST, Lane::Bulk, CHUNK, Duration::ZERO);
+        assert_eq!(times.transfer_time(HOST, VALUE, 1), seconds(5));
+    }
+
+    #[test]
+    fn a_large_message_does_not_change_when_a_host_counts_as_dead() {
+        let mut times = PeerTimes::default();
+        let floor = Duration::from_millis(500);
+        times.answered(HOST, Lane::Bulk, VALUE, seconds(134));
+        assert_eq!(times.deadline(HOST, floor), floor);
+        times.answered(HOST, Lane::Control, 100, seconds(1));
+        assert_eq!(times.deadline(HOST, floor), MAX_CONTROL_DEADLINE);
+    }
 }

@@ -33,8 +33,6 @@ const FEW_DIRTY_BYTES: usize = 64 << 10;
 const ENTRY_BYTES: usize = 64;
 /// Entries of one chunk.
 const MAX_CHUNK_ENTRIES: usize = 4096;
-/// How long one chunk, offer or installation may take before it is sent again.
-const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// Tries of one message before a hand-off that is not decided is given up.
 const MAX_TRIES: u32 = 3;
 /// Between tries.
@@ -82,6 +80,8 @@ struct HandOff {
     urgent: bool,
     /// The next records are accepted: there is no way back.
     decided: bool,
+    /// A chunk was confirmed.
+    moved: bool,
 }
 
 impl HandOff {
@@ -139,7 +139,16 @@ impl<T: Transport> Node<T> {
         let Some((transfer, pieces)) = begun else { return false };
         let node = self.clone();
         self.tasks.spawn(async move {
-            node.hand_over(HandOff { transfer, pieces, to, leaving, urgent: false, decided: false }).await;
+            node.hand_over(HandOff {
+                transfer,
+                pieces,
+                to,
+                leaving,
+                urgent: false,
+                decided: false,
+                moved: false,
+            })
+            .await;
             drop(permit);
             node.hand_off_due.notify_one();
         });
@@ -173,6 +182,9 @@ impl<T: Transport> Node<T> {
                     tracing::debug!(transfer = %job.transfer, to = %job.to.name, reason, "hand-off given up");
                     self.change_groups(|groups| groups.release(job.transfer));
                     self.dirty().remove(&job.transfer);
+                    if job.moved {
+                        self.progress.was_in_vain();
+                    }
                     self.tell_abort(&job).await;
                     tokio::time::sleep(self.jittered(pause)).await;
                     return;
@@ -207,6 +219,7 @@ impl<T: Transport> Node<T> {
             tracing::warn!(%error, "entries that were handed over could not be dropped");
         }
         drop(gate);
+        self.progress.done();
         // Whoever waits for the hand-off, waits for the entries to be gone too.
         self.groups_changed.notify_waiters();
     }
@@ -249,7 +262,7 @@ impl<T: Transport> Node<T> {
         }
     }
 
-    async fn copy_piece(&self, job: &HandOff, piece: Interval) -> Result<(), Interrupted> {
+    async fn copy_piece(&self, job: &mut HandOff, piece: Interval) -> Result<(), Interrupted> {
         let mut after: Option<Cursor> = None;
         loop {
             let page = self
@@ -270,7 +283,7 @@ impl<T: Transport> Node<T> {
 
     /// Sends what was written meanwhile, until little is left to be sent while writes are held back. What is written
     /// during one round falls with what the round had to send; where it no longer halves, more rounds gain nothing.
-    async fn catch_up(&self, job: &HandOff) -> Result<(), Interrupted> {
+    async fn catch_up(&self, job: &mut HandOff) -> Result<(), Interrupted> {
         let mut before = self.dirty_bytes(job);
         loop {
             self.send_dirty(job).await?;
@@ -287,7 +300,7 @@ impl<T: Transport> Node<T> {
     }
 
     /// Sends the present entries of the keys written since they were last sent. Returns how many there were.
-    async fn send_dirty(&self, job: &HandOff) -> Result<usize, Interrupted> {
+    async fn send_dirty(&self, job: &mut HandOff) -> Result<usize, Interrupted> {
         let keys = match self.dirty().get_mut(&job.transfer) {
             Some(dirty) => std::mem::take(dirty).keys,
             None => return Ok(0),
@@ -319,7 +332,7 @@ impl<T: Transport> Node<T> {
         Ok(count)
     }
 
-    async fn send_chunk(&self, job: &HandOff, mut entries: Vec<Stored>) -> Result<(), Interrupted> {
+    async fn send_chunk(&self, job: &mut HandOff, mut entries: Vec<Stored>) -> Result<(), Interrupted> {
         while !entries.is_empty() {
             let rest = entries.split_off(entries.len().min(MAX_CHUNK_ENTRIES));
             let values: Vec<Bytes> = entries.iter().filter_map(|stored| stored.entry.value.clone()).collect();
@@ -331,8 +344,11 @@ impl<T: Transport> Node<T> {
                 Response::Stored => Metrics::add(&self.metrics.entries_sent, sent.0),
                 _ => return Err(Interrupted::Again),
             }
+            job.moved = true;
+            self.progress.step();
             let limit = self.config.sync_bytes_per_second.filter(|limit| *limit > 0 && !job.urgent);
             if let Some(limit) = limit {
+                let _awaits = self.progress.awaits();
                 tokio::time::sleep(Duration::from_secs_f64(sent.1 as f64 / limit as f64)).await;
             }
             entries = rest;
@@ -340,7 +356,10 @@ impl<T: Transport> Node<T> {
         Ok(())
     }
 
-    /// Sends one idempotent message until it is answered, or until the hand-off must be given up.
+    /// Sends one idempotent message until it is answered, or until the hand-off must be given up. The first sending is
+    /// waited for without impatience, as long as the host lives and its time lasts ([`PeerTimes::transfer_time`]).
+    ///
+    /// [`PeerTimes::transfer_time`]: crate::node::call::PeerTimes::transfer_time
     async fn insist(
         &self,
         job: &HandOff,
@@ -351,8 +370,12 @@ impl<T: Transport> Node<T> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let deadline = Instant::now() + CALL_DEADLINE;
-            let error = match self.call_while_alive(&job.to, request, body.clone(), lane, deadline).await {
+            let time = self.times().transfer_time(job.to.incarnation, body.len(), tries);
+            let awaits = (tries == 1).then(|| self.progress.awaits());
+            let result =
+                self.call_while_alive(&job.to, request, body.clone(), lane, Instant::now() + time).await;
+            drop(awaits);
+            let error = match result {
                 Ok((response, _)) => return Ok(response),
                 Err(error) => error,
             };
@@ -398,8 +421,15 @@ mod tests {
         });
         let transfer = TransferId { source: host.incarnation, number: 1 };
         let pieces = vec![(Interval::whole(), 1)];
-        let mut job =
-            HandOff { transfer, pieces, to: host.clone(), leaving: false, urgent: false, decided: false };
+        let mut job = HandOff {
+            transfer,
+            pieces,
+            to: host.clone(),
+            leaving: false,
+            urgent: false,
+            decided: false,
+            moved: false,
+        };
         let insists = |job: &HandOff| matches!(job.offer(host.clone()), Request::Offer { leaving: true, .. });
         assert!(!insists(&job));
         job.decided = true;

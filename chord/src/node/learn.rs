@@ -56,6 +56,7 @@ impl<T: Transport> Node<T> {
             let mut rest = Some(interval);
             while let Some(left) = rest {
                 rest = clear_some(&*self.storage, left).await?;
+                self.progress.step();
                 tokio::task::yield_now().await;
             }
         }
@@ -96,7 +97,10 @@ impl<T: Transport> Node<T> {
             })
             .collect();
         match self.storage.apply(Batch { entries, ..Batch::default() }).await {
-            Ok(()) => Response::Stored,
+            Ok(()) => {
+                self.progress.step();
+                Response::Stored
+            }
             Err(error) => Response::Malformed(format!("storage: {error}")),
         }
     }
@@ -109,6 +113,7 @@ impl<T: Transport> Node<T> {
             return Response::NoSuchTransfer;
         }
         tracing::debug!(%transfer, pieces = groups.len(), "installed");
+        self.progress.done();
         self.hand_off_due.notify_one();
         Response::Installed
     }

@@ -16,8 +16,8 @@ use crate::protocol::peer::{Host, Incarnation};
 use crate::protocol::routing::{Ask, Farewells};
 use crate::transport::Transport;
 
-/// How long a leaver tries to hand over before it gives up and stays.
-const LEAVE_DEADLINE: Duration = Duration::from_secs(30);
+/// A leaver gives up and stays when no hand-off has got on for so long.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(30);
 /// A leaver goes when nobody has asked it for so long ...
 const QUIET: Duration = Duration::from_millis(100);
 /// ... and at the latest after this.
@@ -87,7 +87,7 @@ impl<T: Transport> Node<T> {
 
     /// Returns with nothing left here, and nothing that could still come: whom to tell.
     async fn hand_everything_over(self: &Arc<Self>) -> Result<Farewells, Error> {
-        let deadline = Instant::now() + LEAVE_DEADLINE;
+        self.progress.done();
         let mut attempt = 0;
         loop {
             let changed = self.groups_changed.notified();
@@ -102,8 +102,9 @@ impl<T: Transport> Node<T> {
             {
                 return Ok(farewell);
             }
-            if Instant::now() >= deadline {
-                return Err(Error::TryAgain { reason: "the hand-over has not finished in time".into() });
+            if self.progress.standstill() >= LEAVE_PATIENCE {
+                let reason = format!("the hand-over has not got on for {LEAVE_PATIENCE:?}");
+                return Err(Error::TryAgain { reason });
             }
             let idle = self.groups().idle();
             for piece in idle {

@@ -2,7 +2,7 @@
 //!
 //! [`Node`] is one host. Its files are what it does: [`serve`] answers others, [`call`] asks them, [`maintain`] keeps
 //! the ring, [`route`] finds who answers for a key, [`execute`] reads and writes what this host owns, [`hand_off`]
-//! and [`learn`] move ownership, [`sweep`] collects what is over, [`join`] and [`leave`] begin and end it,
+//! and [`learn`] move ownership ([`progress`] tells whether they get on), [`sweep`] collects what is over, [`join`] and [`leave`] begin and end it,
 //! [`describe`] tells about it. Every decision is taken in [`crate::protocol`].
 
 pub(crate) mod call;
@@ -15,6 +15,7 @@ pub(crate) mod learn;
 pub(crate) mod leave;
 pub(crate) mod maintain;
 pub(crate) mod many;
+pub(crate) mod progress;
 pub(crate) mod route;
 pub(crate) mod search;
 pub(crate) mod serve;
@@ -39,6 +40,7 @@ use crate::node::call::PeerTimes;
 use crate::node::hand_off::Dirty;
 use crate::node::keys::KeyLocks;
 use crate::node::leave::LeaveEnd;
+use crate::node::progress::Progress;
 use crate::node::tasks::Tasks;
 use crate::node::window::Window;
 use crate::protocol::group::{Groups, TransferId};
@@ -149,6 +151,8 @@ pub(crate) struct Node<T: Transport> {
     pub(crate) operations: Semaphore,
     /// Bounds the hand-offs from here that run at once.
     pub(crate) hand_offs: Arc<Semaphore>,
+    /// Whether hand-offs get on.
+    pub(crate) progress: Progress,
     /// Woken whenever a group record or a hand-off changes.
     pub(crate) groups_changed: Notify,
     /// Woken when the ring has changed: stabilise soon.
@@ -202,6 +206,7 @@ impl<T: Transport> Node<T> {
             serving: Arc::new(Semaphore::new(config.max_serving)),
             operations: Semaphore::new(config.max_operations),
             hand_offs: Arc::new(Semaphore::new(MAX_HAND_OFFS)),
+            progress: Progress::new(),
             groups_changed: Notify::new(),
             ring_changed: Notify::new(),
             hand_off_due: Notify::new(),
