@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::node::call::CallError;
@@ -82,6 +83,9 @@ struct HandOff {
     decided: bool,
     /// A chunk was confirmed.
     moved: bool,
+    /// Its place among those that run at once. A decided one goes on for ever, and gives the place back when the
+    /// receiver does not answer, until it has something to copy again.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl HandOff {
@@ -147,9 +151,9 @@ impl<T: Transport> Node<T> {
                 urgent: false,
                 decided: false,
                 moved: false,
+                place: Some(permit),
             })
             .await;
-            drop(permit);
             node.hand_off_due.notify_one();
         });
         true
@@ -192,6 +196,10 @@ impl<T: Transport> Node<T> {
                 Err(Interrupted::GiveUp(reason)) => {
                     tracing::warn!(transfer = %job.transfer, to = %job.to.name, reason,
                         "decided, but the new owner does not answer: trying on");
+                    // That may be for ever: others have no need to wait for it.
+                    if job.place.take().is_some() {
+                        self.hand_off_due.notify_one();
+                    }
                 }
                 Err(Interrupted::Again) => {
                     let Some((transfer, pieces)) = self.change_groups(|groups| {
@@ -229,6 +237,9 @@ impl<T: Transport> Node<T> {
             Response::Learning => {}
             Response::Declined(reason) => return self.declined(job, reason).await,
             _ => return Err(Interrupted::GiveUp("the answer to the offer is nonsense".into())),
+        }
+        if job.place.is_none() {
+            job.place = self.hand_offs.clone().acquire_owned().await.ok();
         }
         for (piece, _) in job.pieces.clone() {
             self.copy_piece(job, piece).await?;
@@ -406,33 +417,4 @@ fn head(stored: &Stored) -> EntryHead {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::peer::{HostName, Incarnation};
-
-    /// The learner may have forgotten what was decided for it, because it took this host for dead. If it declined
-    /// what the ring calls another's by now, nobody would ever serve it again.
-    #[test]
-    fn what_is_decided_is_offered_whomever_the_ring_names() {
-        let host = Arc::new(Host {
-            name: HostName::new("a").unwrap(),
-            endpoint: "mem://a@a:1".parse().unwrap(),
-            incarnation: Incarnation(1),
-        });
-        let transfer = TransferId { source: host.incarnation, number: 1 };
-        let pieces = vec![(Interval::whole(), 1)];
-        let mut job = HandOff {
-            transfer,
-            pieces,
-            to: host.clone(),
-            leaving: false,
-            urgent: false,
-            decided: false,
-            moved: false,
-        };
-        let insists = |job: &HandOff| matches!(job.offer(host.clone()), Request::Offer { leaving: true, .. });
-        assert!(!insists(&job));
-        job.decided = true;
-        assert!(insists(&job));
-    }
-}
+mod tests;
