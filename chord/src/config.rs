@@ -65,7 +65,7 @@ pub struct Config {
     /// Bytes of one chunk of range sync, but for an entry that is larger by itself. At most 7 MiB, and 64 KiB less than
     /// a frame of the transport.
     pub chunk_bytes: usize,
-    /// Most bytes a second that one hand-off may send; `None` for no bound.
+    /// Most bytes a second that one hand-off may send, until writes wait for its end; `None` for no bound.
     pub sync_bytes_per_second: Option<u64>,
 
     /// Where time and randomness come from.

@@ -4,7 +4,6 @@
 //! back, send the last ones, accept the next record (from here on this host is fenced and passes requests on),
 //! have it installed, drop the entries. Steps and names: [`crate::protocol::group`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::node::call::CallError;
+use crate::node::dirty::{Dirty, FEW_DIRTY_BYTES};
 use crate::node::{Metrics, Node};
 use crate::protocol::group::TransferId;
 use crate::protocol::id::{Id, Interval};
@@ -24,14 +24,6 @@ use crate::protocol::wire;
 use crate::storage::{Cursor, Stored};
 use crate::transport::{Lane, Transport};
 
-/// Keys written during one hand-off that may wait to be sent; past that, writes to it wait.
-const MAX_DIRTY: usize = 4096;
-/// Bytes of them that may wait to be sent, but for one write more.
-const MAX_DIRTY_BYTES: usize = 16 << 20;
-/// So few waiting bytes are sent while writes are held back, unless more are written in the time that sending takes.
-const FEW_DIRTY_BYTES: usize = 64 << 10;
-/// What an entry counts for beside its key and value.
-const ENTRY_BYTES: usize = 64;
 /// Entries of one chunk.
 const MAX_CHUNK_ENTRIES: usize = 4096;
 /// Tries of one message before a hand-off that is not decided is given up.
@@ -40,28 +32,6 @@ const MAX_TRIES: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Between tries once the hand-off is decided, at most.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(2);
-
-/// Keys written during a hand-off and not sent since.
-#[derive(Default)]
-pub(crate) struct Dirty {
-    /// The keys, and what each counts for in bytes.
-    keys: BTreeMap<(Id, Bytes), usize>,
-    /// The sum of that.
-    bytes: usize,
-}
-
-impl Dirty {
-    /// Notes a key to which a value of `value_bytes` is written.
-    pub(crate) fn note(&mut self, id: Id, key: Bytes, value_bytes: usize) {
-        let bytes = key.len() + value_bytes + ENTRY_BYTES;
-        let before = self.keys.insert((id, key), bytes).unwrap_or(0);
-        self.bytes = self.bytes + bytes - before;
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.keys.len() >= MAX_DIRTY || self.bytes >= MAX_DIRTY_BYTES
-    }
-}
 
 /// Why a copy did not get through.
 enum Interrupted {
@@ -246,10 +216,9 @@ impl<T: Transport> Node<T> {
         }
         if !job.decided {
             self.catch_up(job).await?;
-            job.urgent = true;
             self.change_groups(|groups| groups.hold(job.transfer));
             self.keys.barrier().await;
-            while self.send_dirty(job).await? > 0 {}
+            while self.send_dirty_chunk(job).await? > 0 {}
         }
         let groups = self.change_groups(|groups| groups.accept(job.transfer, &job.to));
         job.decided = true;
@@ -286,45 +255,44 @@ impl<T: Transport> Node<T> {
                 Some(next) => Some(next),
                 None => return Ok(()),
             };
+            // A chunk of the one, a chunk of the other: neither the copy nor the writes that wait stand still.
             if !job.decided && self.dirty().get(&job.transfer).is_some_and(Dirty::is_full) {
-                self.send_dirty(job).await?;
+                self.send_dirty_chunk(job).await?;
             }
         }
     }
 
-    /// Sends what was written meanwhile, until little is left to be sent while writes are held back. What is written
-    /// during one round falls with what the round had to send; where it no longer halves, more rounds gain nothing.
+    /// Sends what was written meanwhile, until little is left to be sent while writes are held back. With each chunk
+    /// the bound on what may wait falls by half of it: writes that outrun the link have half of it, until all that
+    /// waits is little.
     async fn catch_up(&self, job: &mut HandOff) -> Result<(), Interrupted> {
-        let mut before = self.dirty_bytes(job);
-        loop {
-            self.send_dirty(job).await?;
-            let left = self.dirty_bytes(job);
-            if left <= FEW_DIRTY_BYTES || left > before / 2 {
-                return Ok(());
+        job.urgent = true;
+        let mut bound = self.dirty_bytes(job);
+        while bound > FEW_DIRTY_BYTES && self.dirty_bytes(job) > FEW_DIRTY_BYTES {
+            bound = bound.saturating_sub(self.send_dirty_chunk(job).await? / 2);
+            if let Some(dirty) = self.dirty().get_mut(&job.transfer) {
+                dirty.set_bound(bound);
             }
-            before = left;
         }
+        Ok(())
     }
 
     fn dirty_bytes(&self, job: &HandOff) -> usize {
-        self.dirty().get(&job.transfer).map_or(0, |dirty| dirty.bytes)
+        self.dirty().get(&job.transfer).map_or(0, Dirty::bytes)
     }
 
-    /// Sends the present entries of the keys written since they were last sent. Returns how many there were.
-    async fn send_dirty(&self, job: &mut HandOff) -> Result<usize, Interrupted> {
-        let keys = match self.dirty().get_mut(&job.transfer) {
-            Some(dirty) => std::mem::take(dirty).keys,
+    /// Sends the present entries of some keys that were written since they were last sent, about one chunk. Returns how
+    /// many bytes they counted for.
+    async fn send_dirty_chunk(&self, job: &mut HandOff) -> Result<usize, Interrupted> {
+        let (keys, counted) = match self.dirty().get_mut(&job.transfer) {
+            Some(dirty) => dirty.take(self.config.chunk_bytes),
             None => return Ok(0),
         };
-        if keys.is_empty() {
-            return Ok(0);
-        }
-        // Writes that wait because too many keys were waiting may go on.
+        // Writes that wait because too much was waiting may go on.
         self.groups_changed.notify_waiters();
-        let count = keys.len();
         let mut chunk = Vec::new();
         let mut bytes = 0;
-        for (id, key) in keys.into_keys() {
+        for (id, key) in keys {
             // Whoever noted the key holds its lock until the write is stored.
             let lock = self.keys.lock(&id).await;
             let found = self.storage.get(&id, &key).await;
@@ -332,15 +300,16 @@ impl<T: Transport> Node<T> {
             let found = found.map_err(|error| Interrupted::GiveUp(error.to_string()))?;
             let Some(entry) = found else { continue };
             let stored = Stored { id, key, entry };
-            bytes += stored.len_bytes();
-            chunk.push(stored);
-            if bytes >= self.config.chunk_bytes {
+            // It may have grown since it was noted.
+            if bytes + stored.len_bytes() > self.config.chunk_bytes {
                 self.send_chunk(job, std::mem::take(&mut chunk)).await?;
                 bytes = 0;
             }
+            bytes += stored.len_bytes();
+            chunk.push(stored);
         }
         self.send_chunk(job, chunk).await?;
-        Ok(count)
+        Ok(counted)
     }
 
     async fn send_chunk(&self, job: &mut HandOff, mut entries: Vec<Stored>) -> Result<(), Interrupted> {

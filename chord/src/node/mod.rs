@@ -7,6 +7,7 @@
 
 pub(crate) mod call;
 pub(crate) mod describe;
+pub(crate) mod dirty;
 pub(crate) mod execute;
 pub(crate) mod hand_off;
 pub(crate) mod join;
@@ -37,7 +38,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::error::Error;
 use crate::node::call::PeerTimes;
-use crate::node::hand_off::Dirty;
+use crate::node::dirty::Dirty;
 use crate::node::keys::KeyLocks;
 use crate::node::leave::LeaveEnd;
 use crate::node::progress::Progress;
