@@ -51,7 +51,7 @@ struct HandOff {
     urgent: bool,
     /// The next records are accepted: there is no way back.
     decided: bool,
-    /// A chunk was confirmed.
+    /// A chunk was sent.
     moved: bool,
     /// Its place among those that run at once. A decided one goes on for ever, and gives the place back when the
     /// receiver does not answer, until it has something to copy again.
@@ -172,6 +172,9 @@ impl<T: Transport> Node<T> {
                     }
                 }
                 Err(Interrupted::Again) => {
+                    if !job.decided {
+                        self.progress.was_in_vain();
+                    }
                     let Some((transfer, pieces)) = self.change_groups(|groups| {
                         let renewed = groups.renew(job.transfer)?;
                         let mut dirty = self.dirty();
@@ -320,11 +323,11 @@ impl<T: Transport> Node<T> {
             let sent = (entries.len() as u64, body.len() as u64);
             let request =
                 Request::Chunk { transfer: job.transfer, entries: entries.iter().map(head).collect() };
+            job.moved = true;
             match self.insist(job, &request, body, Lane::Bulk).await? {
                 Response::Stored => Metrics::add(&self.metrics.entries_sent, sent.0),
                 _ => return Err(Interrupted::Again),
             }
-            job.moved = true;
             self.progress.step();
             let limit = self.config.sync_bytes_per_second.filter(|limit| *limit > 0 && !job.urgent);
             if let Some(limit) = limit {
@@ -336,8 +339,9 @@ impl<T: Transport> Node<T> {
         Ok(())
     }
 
-    /// Sends one idempotent message until it is answered, or until the hand-off must be given up. The first sending is
-    /// waited for without impatience, as long as the host lives and its time lasts ([`PeerTimes::transfer_time`]).
+    /// Sends one idempotent message until it is answered, or until the hand-off must be given up. The first sending of a
+    /// chunk is waited for, by a leave too, as long as the host lives and its time lasts
+    /// ([`PeerTimes::transfer_time`]).
     ///
     /// [`PeerTimes::transfer_time`]: crate::node::call::PeerTimes::transfer_time
     async fn insist(
@@ -351,7 +355,7 @@ impl<T: Transport> Node<T> {
         loop {
             tries += 1;
             let time = self.times().transfer_time(job.to.incarnation, body.len(), tries);
-            let awaits = (tries == 1).then(|| self.progress.awaits());
+            let awaits = (tries == 1 && lane == Lane::Bulk).then(|| self.progress.awaits());
             let result =
                 self.call_while_alive(&job.to, request, body.clone(), lane, Instant::now() + time).await;
             drop(awaits);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Hand-offs in a row that may be given up after entries were stored; what later ones store is no progress.
+/// Hand-offs in a row that may be given up after entries were sent; what later ones send is no progress.
 const MAX_VAIN: u32 = 8;
 
 /// How the hand-offs from here and to here get on.
@@ -19,7 +19,7 @@ struct Inner {
     last: Instant,
     /// What is under way and has its time.
     awaited: usize,
-    /// Hand-offs in a row that were given up after entries had been stored.
+    /// Hand-offs in a row that were given up after entries had been sent.
     vain: u32,
 }
 
@@ -43,7 +43,7 @@ impl Progress {
         inner.vain = 0;
     }
 
-    /// A hand-off was given up after entries had been stored: it begins again from nothing. One that fails at the
+    /// A hand-off was given up after entries had been sent: it begins again from nothing. One that fails at the
     /// same place each time would keep a leave waiting for ever.
     pub(crate) fn was_in_vain(&self) {
         let mut inner = self.lock();
@@ -59,7 +59,8 @@ impl Progress {
     /// How long nothing has got on.
     pub(crate) fn standstill(&self) -> Duration {
         let inner = self.lock();
-        if inner.awaited > 0 { Duration::ZERO } else { inner.last.elapsed() }
+        let patient = inner.awaited > 0 && inner.vain < MAX_VAIN;
+        if patient { Duration::ZERO } else { inner.last.elapsed() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -107,7 +108,9 @@ mod tests {
         }
         tokio::time::advance(SECOND).await;
         progress.step();
+        let awaits = progress.awaits();
         assert_eq!(progress.standstill(), SECOND);
+        drop(awaits);
         progress.done();
         tokio::time::advance(SECOND).await;
         progress.step();
