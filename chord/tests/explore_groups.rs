@@ -72,6 +72,7 @@ fn three_hand_offs_go_round_and_back() {
 #[test]
 fn neighbouring_ids_go_together_or_apart() {
     explore_all(Rules { ids: 2, names: 1, ..BASE });
+    explore_all(Rules { ids: 2, names: 1, writes: 2, ..BASE });
     explore_all(Rules { ids: 2, writes: 0, ..BASE });
 }
 

@@ -59,7 +59,7 @@ pub(crate) enum Step {
     Offer,
     /// Waits for the answer to a chunk.
     Chunk { entries: Entries, then: Then },
-    /// In `send_dirty`: reads these keys under their locks, having read `found`.
+    /// In `send_dirty_chunk`: reads these keys under their locks, having read `found`.
     Gather { keys: u8, found: Entries, held: bool },
     /// Waits for the answer to the installation of these epochs.
     Install(Epochs),

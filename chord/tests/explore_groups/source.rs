@@ -38,7 +38,7 @@ impl Source<'_> {
         match job.step {
             Step::Barrier { .. } if job.waits => None,
             Step::Barrier { held: false } => self.offer(state, host, at),
-            Step::Barrier { held: true } => self.send_dirty(state, host, at, true),
+            Step::Barrier { held: true } => self.send_dirty_chunk(state, host, at, true),
             Step::Offer => match job.reply.take()? {
                 Reply::Learning => self.copy(state, host, at, 0),
                 // `Node::declined`.
@@ -73,7 +73,7 @@ impl Source<'_> {
         match then {
             Then::Copy(id) => self.copy(state, host, at, id),
             Then::Hold => self.hold(state, host, at),
-            Then::Dirty => self.send_dirty(state, host, at, true),
+            Then::Dirty => self.send_dirty_chunk(state, host, at, true),
         }
     }
 
@@ -92,7 +92,7 @@ impl Source<'_> {
             if job.decided {
                 return self.install(state, host, at);
             }
-            return self.send_dirty(state, host, at, false);
+            return self.send_dirty_chunk(state, host, at, false);
         };
         let mut entries = Entries::default();
         entries[usize::from(id)] = at_id(&store, id);
@@ -109,11 +109,12 @@ impl Source<'_> {
         Some(())
     }
 
-    /// `Node::send_dirty`, and what `Node::copy_and_decide` makes of it: so few keys are sent once before writes are
-    /// held back, and then until there are none.
-    fn send_dirty(&self, state: &mut State, host: Code, at: usize, held: bool) -> Option<()> {
+    /// `Node::send_dirty_chunk`, of one key, and what `Node::copy_and_decide` makes of it: so few keys are sent once
+    /// before writes are held back, and then until there are none.
+    fn send_dirty_chunk(&self, state: &mut State, host: Code, at: usize, held: bool) -> Option<()> {
         let job = job_mut(state, host, at);
-        let keys = std::mem::take(&mut job.dirty);
+        let keys = job.dirty & job.dirty.wrapping_neg();
+        job.dirty &= !keys;
         match (keys, held) {
             (0, true) => self.install(state, host, at),
             (0, false) => self.hold(state, host, at),
