@@ -134,7 +134,7 @@ async fn neither_the_copy_nor_the_writes_stand_still_while_writes_outrun_the_lin
     let longest = writes.iter().map(|(longest, _)| *longest).max().expect("there are writers");
     let count: usize = writes.iter().map(|(_, count)| count).sum();
     println!("the hand-off took {took:?}, {count} writes meanwhile, the longest {longest:?}");
-    assert!(took < Duration::from_secs(30), "it took {took:?}");
+    assert!(took < Duration::from_secs(40), "it took {took:?}");
     assert!(count * VALUE > RATE * took.as_secs() as usize / 4, "{count} writes in {took:?}");
     assert!(longest < Duration::from_secs(2), "a write waited for {longest:?}");
 }
