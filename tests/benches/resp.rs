@@ -1,14 +1,13 @@
 //! A node of chord-kv beside redis-server under the same load of redis-benchmark, in turns; then a ring of three
 //! nodes, where two keys of three are one hop away.
 //!
-//! `cargo build --release -p chord-kv && cargo bench -p chord-tests --bench resp [-- --json --rounds N]`. Needs `redis-server` and `redis-benchmark`
-//! (Debian: redis-server, redis-tools) in the path; says so and ends well without them. Keys of 16 bytes, values of
-//! 128, every key stored before it is read.
+//! `cargo bench -p chord-tests --bench resp [-- --json --rounds N]`. Needs `redis-server` and `redis-benchmark`
+//! (Debian: redis-server, redis-tools) in the path; says so and ends well without them. Keys of 16 bytes, values of 128,
+//! every key stored before it is read.
 
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod support;
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,6 @@ fn main() {
         println!("resp: skipped, it runs under cargo bench only");
         return;
     }
-    build();
     let redis = Redis::start();
     let mut figures = Vec::new();
     let alone = Ring::zmq().create("alone");
@@ -46,17 +44,6 @@ fn main() {
 
 fn is_installed(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-}
-
-/// chord-kv in the profile of this benchmark, if it is not there yet.
-fn build() {
-    let beside = std::env::current_exe().expect("a program knows where it runs");
-    let binary = beside.parent().and_then(Path::parent).expect("target/release/deps").join("chord-kv");
-    if !binary.exists() {
-        let built = Command::new(env!("CARGO")).args(["build", "--release", "-p", "chord-kv"]).status();
-        assert!(built.expect("cargo runs").success(), "chord-kv does not build");
-    }
-    assert!(binary.exists(), "{} is not there", binary.display());
 }
 
 /// redis-server without persistence, ended when dropped.

@@ -7,20 +7,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use crate::binary::chord_kv;
+
 /// How long a node is given to be ready, or to go.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The binary under test: built by `cargo test --workspace` beside the tests, or else built now.
-pub fn chord_kv() -> PathBuf {
-    let tests = std::env::current_exe().expect("a test knows where it runs");
-    let target = tests.parent().and_then(Path::parent).expect("tests run from target/PROFILE/deps");
-    let binary = target.join("chord-kv");
-    if !binary.exists() {
-        let built = Command::new(env!("CARGO")).args(["build", "-p", "chord-kv"]).status();
-        assert!(built.expect("cargo runs").success(), "chord-kv does not build");
-    }
-    binary
-}
 
 /// Runs `chord-kv` with `arguments` to its end.
 pub fn run(arguments: &[&str]) -> Output {
@@ -212,8 +202,17 @@ impl Server {
 
     /// Bytes of memory it holds (resident).
     pub fn memory_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// Most bytes of memory that it has ever held (resident).
+    pub fn peak_memory_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("VmRSS: 0 kB");
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
         let kib: u64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0);
         kib * 1024
     }
