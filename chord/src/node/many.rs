@@ -1,12 +1,14 @@
 //! Operations on many keys: those of one believed owner travel together, what that misses goes one by one.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::{join, join_all};
-use futures::stream;
+use futures::future::join;
+use futures::stream::{self, FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::error::Error;
@@ -27,8 +29,8 @@ use crate::transport::{Lane, Transport};
 const MAX_BYTES: usize = 1 << 20;
 /// Operations of one call that wait for other hosts at once.
 const CONCURRENT: usize = 64;
-/// Operations of one call on this host's own keys that are under way at once.
-const FEW: usize = 30;
+/// Operations of one call on this host's own keys that wait at once.
+const FEW: usize = 32;
 
 /// What one update of many came to.
 pub(crate) type UpdateResult = Result<(Updated, Option<Bytes>, usize), Error>;
@@ -293,12 +295,22 @@ fn turns(ids: &[Id]) -> Vec<Vec<usize>> {
     turns
 }
 
-/// Runs operations that seldom wait: [`FEW`] at once, which [`join_all`] polls in place.
+/// Runs operations that seldom wait: each as far as it gets at once, which is mostly to its end; of those that have to
+/// wait, [`FEW`] at once. Results come in any order.
 async fn few_at_once<R, F: Future<Output = R>>(positions: Vec<usize>, run: impl Fn(usize) -> F) -> Vec<R> {
     let mut results = Vec::with_capacity(positions.len());
-    for some in positions.chunks(FEW) {
-        results.extend(join_all(some.iter().copied().map(&run)).await);
+    let mut waiting = FuturesUnordered::new();
+    for position in positions {
+        let mut operation = Box::pin(run(position));
+        match poll_fn(|context| Poll::Ready(operation.as_mut().poll(context))).await {
+            Poll::Ready(result) => results.push(result),
+            Poll::Pending => waiting.push(operation),
+        }
+        if waiting.len() >= FEW {
+            results.extend(waiting.next().await);
+        }
     }
+    results.extend(waiting.collect::<Vec<R>>().await);
     results
 }
 
