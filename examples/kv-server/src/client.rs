@@ -1,5 +1,6 @@
 //! A small client of the Redis protocol, for the command line and the tests: [`Client`].
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub enum ClientError {
     #[error(transparent)]
     Malformed(#[from] ValueError),
     /// The server answered by an error.
-    #[error("{0}")]
+    #[error("{}", explained(.0))]
     Reply(String),
     /// The server answered by something else than was asked for.
     #[error("unexpected reply: {0:?}")]
@@ -59,6 +60,16 @@ impl ClientError {
             ClientError::Reply(text) => is_retryable(text),
             ClientError::Malformed(_) | ClientError::Unexpected(_) => false,
         }
+    }
+}
+
+/// An error reply for people to read: where the text of Redis does not say what is wrong, we do.
+pub fn explained(error: &str) -> Cow<'_, str> {
+    match error {
+        "ERR Protocol error: invalid bulk length" => {
+            Cow::Owned(format!("the key or the value is longer than the ring allows ({error})"))
+        }
+        error => Cow::Borrowed(error),
     }
 }
 
@@ -137,7 +148,7 @@ impl Client {
     pub async fn flush(&mut self) -> Result<(), ClientError> {
         let sent = timeout(self.reply_time, self.stream.write_all(&self.output)).await;
         self.output.clear();
-        Ok(sent.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??)
+        Ok(sent.map_err(|_| self.no_reply())??)
     }
 
     /// The next reply; an error reply is a value like others here.
@@ -154,10 +165,15 @@ impl Client {
             }
             self.input.reserve(READ_BYTES);
             let read = timeout(self.reply_time, self.stream.read_buf(&mut self.input)).await;
-            if read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+            if read.map_err(|_| self.no_reply())?? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
+    }
+
+    fn no_reply(&self) -> io::Error {
+        let text = format!("no reply within {:?}; is this the client port of a node?", self.reply_time);
+        io::Error::new(io::ErrorKind::TimedOut, text)
     }
 
     /// Takes the connection apart, for a reader and a writer that run side by side.

@@ -19,6 +19,7 @@ mod verify;
 mod views;
 mod worker;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -124,11 +125,12 @@ pub const DEFAULT_CLIENT: &str = "127.0.0.1:6380";
 /// # Errors
 /// [`Exit::Usage`] when it cannot be read or is empty.
 pub fn read_password(path: &PathBuf) -> Result<Vec<u8>, Exit> {
-    let text = std::fs::read(path).map_err(|error| Exit::Usage(format!("{}: {error}", path.display())))?;
+    let mistake = |reason: &dyn Display| Exit::Usage(format!("--password-file {}: {reason}", path.display()));
+    let text = std::fs::read(path).map_err(|error| mistake(&error))?;
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let password = line.strip_suffix(b"\r").unwrap_or(line);
     if password.is_empty() {
-        return Err(Exit::Usage(format!("{}: the first line, the password, is empty", path.display())));
+        return Err(mistake(&"the first line, the password, is empty"));
     }
     Ok(password.to_vec())
 }

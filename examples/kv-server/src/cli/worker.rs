@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cli::Exit;
 use crate::cli::file::Line;
-use crate::client::{Client, ClientError, is_retryable};
+use crate::client::{Client, ClientError, explained, is_retryable};
 use crate::resp::Value;
 
 /// Connections to each node.
@@ -65,7 +65,7 @@ impl Tally {
     fn fail(&mut self, line: &Line, reason: &str) {
         self.failed += 1;
         if self.failures.len() < TOLD_FAILURES {
-            self.failures.push(format!("line {}: {reason}", line.number));
+            self.failures.push(format!("line {}: {}", line.number, explained(reason)));
         }
     }
 }
@@ -81,19 +81,21 @@ pub(crate) async fn run(
     task: Task,
     title: &'static str,
 ) -> Result<Tally, Exit> {
-    let mut refusal = None;
+    let mut refusals = Vec::new();
     let mut open = Vec::new();
     for address in addresses {
         match Client::connect(address, password.as_deref()).await {
             Ok(_) => open.push(address.clone()),
-            Err(error) => {
-                eprintln!("chord-kv: {address} is left out: {error}");
-                refusal = Some(error);
-            }
+            Err(error) => refusals.push((address, error)),
         }
     }
-    if let (true, Some(error)) = (open.is_empty(), refusal) {
+    if open.is_empty()
+        && let Some((_, error)) = refusals.pop()
+    {
         return Err(error.into());
+    }
+    for (address, error) in refusals {
+        eprintln!("chord-kv: {address} is left out: {error}");
     }
     let progress = progress_bar(lines.len(), title);
     let shares = share(lines, open.len() * CONNECTIONS);
