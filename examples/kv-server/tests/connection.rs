@@ -174,6 +174,45 @@ async fn requests_beyond_the_memory_for_clients_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_mget_beyond_the_memory_for_replies_is_refused_and_one_within_is_answered() {
+    let service = service_with(Settings { max_reply_bytes: 2 << 20, ..Settings::default() }).await;
+    let mut client = Client::connect(&service.address().to_string(), None).await.unwrap();
+    let large = vec![b'v'; 1 << 20];
+    client.call(&[b"SET", b"large", &large]).await.unwrap();
+    let value = Value::Bulk(large.into());
+    let two = client.call(&[b"MGET", b"large", b"large"]).await.unwrap();
+    assert_eq!(two, Value::Array(vec![value.clone(), value]));
+    let three = client.call(&[b"MGET", b"large", b"large", b"large"]).await.unwrap_err();
+    assert!(three.to_string().contains("exceed 2097152 bytes: ask for fewer keys at once"), "{three}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_leaves_memory_for_those_that_do() {
+    let service = service_with(Settings { max_buffer_bytes: 8 << 20, ..Settings::default() }).await;
+    let mut client = Client::connect(&service.address().to_string(), None).await.unwrap();
+    let large = vec![b'v'; 1 << 20];
+    client.call(&[b"SET", b"large", &large]).await.unwrap();
+    let mut deaf = Raw::connect(service.address()).await;
+    deaf.send(&b"GET large\r\n".repeat(64)).await;
+    let deadline = Instant::now() + PATIENCE;
+    while service.budget().used() < 1 << 20 {
+        assert!(Instant::now() < deadline, "the replies were not charged");
+        tokio::task::yield_now().await;
+    }
+    let value = Value::Bulk(large.into());
+    for _ in 0..64 {
+        client.push(&[b"GET", b"large"]);
+        client.push(&[b"STRLEN", b"large"]);
+    }
+    client.flush().await.unwrap();
+    for i in 0..64 {
+        assert_eq!(client.receive().await.unwrap(), value, "value {i}");
+        assert_eq!(client.receive().await.unwrap(), Value::Integer(1 << 20), "length {i}");
+    }
+    assert!(service.budget().used() >= 1 << 20, "the deaf client was dropped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_not_read_from() {
     let service = service().await;
     let mut writer = Client::connect(&service.address().to_string(), None).await.unwrap();

@@ -103,6 +103,9 @@ pub struct NodeArgs {
     /// Most MiB that all client connections together hold in requests and replies under way.
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     pub client_memory: usize,
+    /// Most MiB of replies that one client connection holds, and so of the values of one MGET.
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    pub reply_memory: usize,
     /// Where to log; standard error without it. RUST_LOG chooses what (default: info).
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,

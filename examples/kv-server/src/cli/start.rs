@@ -62,7 +62,8 @@ async fn run(
     let settings = Settings {
         password,
         max_clients,
-        max_buffer_bytes: args.client_memory << 20,
+        max_buffer_bytes: args.client_memory.saturating_mul(1 << 20),
+        max_reply_bytes: args.reply_memory.saturating_mul(1 << 20),
         max_value_bytes: config.max_value_bytes,
     };
     let service = Service::new(settings, address);

@@ -37,7 +37,7 @@ pub(super) fn client(call: &mut Call<'_>) -> Result<(), Failure> {
         (b"id", []) => call.reply.integer(call.session.client.id()),
         (b"getname", []) => {
             let name = call.session.client.details().name;
-            call.reply.bulk_or_null((!name.is_empty()).then_some(name));
+            call.reply.value((!name.is_empty()).then(|| name.into()));
         }
         (b"setname", [name]) => {
             let name = printable(name).ok_or_else(|| bad_name("Client names"))?;

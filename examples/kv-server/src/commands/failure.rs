@@ -120,9 +120,10 @@ mod tests {
             ),
         ];
         for (error, expected) in cases {
-            let mut reply = Reply::new();
+            let mut reply = Reply::new(usize::MAX);
             Failure::from(error).write(&mut reply);
-            assert_eq!(String::from_utf8_lossy(reply.bytes()), expected);
+            let text = reply.pieces().map(String::from_utf8_lossy).collect::<String>();
+            assert_eq!(text, expected);
         }
     }
 }

@@ -5,6 +5,7 @@ use chord::Outcome;
 use futures::future::join_all;
 
 use crate::commands::Failure;
+use crate::commands::strings::values_at_once;
 use crate::node::Node;
 use crate::resp::Reply;
 
@@ -26,7 +27,9 @@ pub(super) async fn del(node: &Node, args: &[Bytes], reply: &mut Reply) -> Resul
 /// `EXISTS key ...`: a key named twice counts twice.
 pub(super) async fn exists(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
     let mut found = 0;
-    for keys in args[1..].chunks(FAN_OUT) {
+    // Whether a key is there shows when its value is read.
+    let at_once = values_at_once(reply.limit(), node.config().max_value_bytes).min(FAN_OUT);
+    for keys in args[1..].chunks(at_once) {
         for exists in join_all(keys.iter().map(|key| node.contains(key))).await {
             found += i64::from(exists?);
         }

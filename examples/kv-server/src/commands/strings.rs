@@ -8,10 +8,8 @@ use crate::commands::expiry::{Unit, expiry_at, expiry_in};
 use crate::node::Node;
 use crate::resp::Reply;
 
-/// Most keys of one `MGET` that are read at once.
-const MGET_CHUNK: usize = 128;
-/// Most bytes of values in the reply of one `MGET`.
-const MAX_MGET_BYTES: usize = 512 << 20;
+/// Most keys of one command that are read at once.
+const MAX_AT_ONCE: usize = 128;
 
 /// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
 pub(super) async fn set(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
@@ -24,7 +22,7 @@ pub(super) async fn set(node: &Node, args: &[Bytes], reply: &mut Reply) -> Resul
     let receipt = node.update(&args[1], update).await?;
     fits(receipt.outcome)?;
     match receipt.outcome {
-        _ if options.get => reply.bulk_or_null(receipt.previous),
+        _ if options.get => reply.value(receipt.previous),
         Outcome::Applied => reply.ok(),
         _ => reply.null(),
     }
@@ -65,14 +63,14 @@ pub(super) async fn getset(node: &Node, args: &[Bytes], reply: &mut Reply) -> Re
     let update = Update { action, condition: Condition::Always, return_previous: true };
     let receipt = node.update(&args[1], update).await?;
     fits(receipt.outcome)?;
-    reply.bulk_or_null(receipt.previous);
+    reply.value(receipt.previous);
     Ok(())
 }
 
 /// `GETDEL key`
 pub(super) async fn getdel(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
     let update = Update { action: Action::Remove, condition: Condition::Present, return_previous: true };
-    reply.bulk_or_null(node.update(&args[1], update).await?.previous);
+    reply.value(node.update(&args[1], update).await?.previous);
     Ok(())
 }
 
@@ -86,7 +84,7 @@ pub(super) async fn getex(node: &Node, args: &[Bytes], reply: &mut Reply) -> Res
             node.update(&args[1], update).await?.previous
         }
     };
-    reply.bulk_or_null(value);
+    reply.value(value);
     Ok(())
 }
 
@@ -109,17 +107,18 @@ pub(super) async fn strlen(node: &Node, args: &[Bytes], reply: &mut Reply) -> Re
 
 /// `MGET key ...`: fails as a whole when one key cannot be read, for a null would say that it is not there.
 pub(super) async fn mget(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let limit = reply.limit();
     let mut values = Vec::with_capacity(args.len() - 1);
     let (mut bytes, mut rest) = (0, &args[1..]);
     while !rest.is_empty() {
-        let chunk = mget_chunk(bytes, node.config().max_value_bytes);
+        let chunk = values_at_once(limit.saturating_sub(bytes), node.config().max_value_bytes);
         let (keys, later) = rest.split_at(chunk.min(rest.len()));
         for value in node.get_many(keys).await {
             let value = value?;
             bytes += value.as_ref().map_or(0, Bytes::len);
-            if bytes > MAX_MGET_BYTES {
+            if bytes > limit {
                 return Err(Failure::text(format!(
-                    "ERR the values of this MGET exceed {MAX_MGET_BYTES} bytes: ask for fewer keys at once"
+                    "ERR the values of this MGET exceed {limit} bytes: ask for fewer keys at once"
                 )));
             }
             values.push(value);
@@ -128,15 +127,15 @@ pub(super) async fn mget(node: &Node, args: &[Bytes], reply: &mut Reply) -> Resu
     }
     reply.array(values.len());
     for value in values {
-        reply.bulk_or_null(value);
+        reply.value(value);
     }
     Ok(())
 }
 
-/// How many keys may be read at once after `bytes` of values, each of the next at most `max_value_bytes` long: no
-/// more than can still be answered, but one to find out.
-fn mget_chunk(bytes: usize, max_value_bytes: usize) -> usize {
-    (MAX_MGET_BYTES.saturating_sub(bytes) / max_value_bytes.max(1)).clamp(1, MGET_CHUNK)
+/// How many values may be read at once when there is room for `room` bytes and each may have `max_value_bytes`: one, if
+/// only to find out.
+pub(super) fn values_at_once(room: usize, max_value_bytes: usize) -> usize {
+    (room / max_value_bytes.max(1)).clamp(1, MAX_AT_ONCE)
 }
 
 /// `MSET key value ...`
@@ -213,12 +212,13 @@ mod tests {
 
     #[test]
     fn an_mget_holds_at_most_one_value_more_than_its_reply_may_have() {
-        assert_eq!(mget_chunk(0, 1 << 20), MGET_CHUNK);
+        let limit: usize = 512 << 20;
+        assert_eq!(values_at_once(limit, 1 << 20), MAX_AT_ONCE);
         for max_value_bytes in [1 << 20, 16 << 20, 100 << 20, 1 << 30] {
             let mut bytes = 0;
-            while bytes <= MAX_MGET_BYTES {
-                bytes += mget_chunk(bytes, max_value_bytes) * max_value_bytes;
-                assert!(bytes <= MAX_MGET_BYTES + max_value_bytes, "{max_value_bytes}: {bytes}");
+            while bytes <= limit {
+                bytes += values_at_once(limit.saturating_sub(bytes), max_value_bytes) * max_value_bytes;
+                assert!(bytes <= limit + max_value_bytes, "{max_value_bytes}: {bytes}");
             }
         }
     }

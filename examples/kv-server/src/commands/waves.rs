@@ -4,6 +4,9 @@
 //! by one `get_many` and plain `SET`s written by one `put_many`, so that keys of one owner travel together; the
 //! rest of the wave runs beside them. Replies come in the order of the requests. A command of any other kind waits
 //! for the wave before it and runs alone.
+//!
+//! How large a value is shows only when it has been read. So a wave has no more commands that answer by a value than
+//! there is room for if each is as large as the ring allows.
 
 use bytes::Bytes;
 use futures::future::{join, join_all, join3};
@@ -12,24 +15,30 @@ use crate::commands::admission::admit;
 use crate::commands::strings::fits;
 use crate::commands::{Call, Command, Failure, KeyHandler, Run};
 use crate::node::Node;
-use crate::resp::{Reply, Request};
+use crate::resp::{Mark, Reply, Request};
 use crate::server::{Service, Session};
 
 /// Most commands that are worth a wave.
 pub const MAX_WAVE: usize = 64;
 
 /// Runs the first commands of `requests`, as many as make a wave or else one on its own, and appends their replies.
-/// Returns how many ran: at least one, if there is one.
-pub async fn run(service: &Service, session: &mut Session, requests: &[Request], reply: &mut Reply) -> usize {
+/// At most `most_values` of them answer by a value. Returns how many ran: at least one, if there is one.
+pub async fn run(
+    service: &Service,
+    session: &mut Session,
+    requests: &[Request],
+    most_values: usize,
+    reply: &mut Reply,
+) -> usize {
     let Some((first, rest)) = requests.split_first() else { return 0 };
     let (ran, errors) = match admit(service, session, first) {
-        Err(failure) => (1, finish(Err(failure), reply.len(), reply)),
+        Err(failure) => (1, finish(Err(failure), reply.mark(), reply)),
         Ok(command) => match service.node().and_then(|node| Some((node, Member::new(node, command, first)?)))
         {
             None => (1, alone(service, session, command, first, reply).await),
             Some((node, head)) if rest.is_empty() => (1, run_one(node, &head, reply).await),
             Some((node, head)) => {
-                let wave = gather(service, session, node, head, rest);
+                let wave = gather(service, session, node, head, rest, most_values);
                 (wave.len(), run_wave(node, &wave, reply).await)
             }
         },
@@ -45,13 +54,21 @@ fn gather<'a>(
     node: &Node,
     head: Member<'a>,
     rest: &'a [Request],
+    most_values: usize,
 ) -> Vec<Member<'a>> {
     let mut wave = Vec::with_capacity(1 + rest.len());
+    let mut values = usize::from(head.answers_by_value());
     wave.push(head);
     for request in rest {
         let command = admit(service, session, request).ok();
         match command.and_then(|command| Member::new(node, command, request)) {
-            Some(member) if !wave.iter().any(|earlier| member.conflicts(earlier)) => wave.push(member),
+            Some(member) if !wave.iter().any(|earlier| member.conflicts(earlier)) => {
+                values += usize::from(member.answers_by_value());
+                if values > most_values {
+                    break;
+                }
+                wave.push(member);
+            }
             _ => break,
         }
     }
@@ -90,6 +107,11 @@ impl<'a> Member<'a> {
         Some(Member { args, kind })
     }
 
+    /// Whether its reply may be as large as a value.
+    fn answers_by_value(&self) -> bool {
+        !matches!(self.kind, Kind::Set)
+    }
+
     /// Whether it must wait for `earlier`: both on one key, unless both read it or `put_many` keeps their order.
     fn conflicts(&self, earlier: &Member<'_>) -> bool {
         match (self.kind, earlier.kind) {
@@ -107,7 +129,7 @@ async fn alone(
     args: &Request,
     reply: &mut Reply,
 ) -> usize {
-    let start = reply.len();
+    let start = reply.mark();
     let result = match (command.run, service.node()) {
         (Run::Session(handler), _) => handler(&mut Call { service, session, args, reply }),
         (Run::Ring(handler), _) => handler(service, args, reply).await,
@@ -122,7 +144,7 @@ async fn alone(
 
 /// Runs a wave of one; returns 1 if it failed, else 0.
 async fn run_one(node: &Node, member: &Member<'_>, reply: &mut Reply) -> usize {
-    let (args, start) = (member.args, reply.len());
+    let (args, start) = (member.args, reply.mark());
     let result = match member.kind {
         Kind::Get => write_value(node.get(&args[1]).await, reply),
         Kind::Set => write_receipt(node.put(&args[1], args[2].clone()).await, reply),
@@ -157,12 +179,12 @@ async fn run_wave(node: &Node, wave: &[Member<'_>], reply: &mut Reply) -> usize 
         (values.into_iter(), receipts.into_iter(), replies.into_iter());
     let mut errors = 0;
     for Member { kind, .. } in wave {
-        let start = reply.len();
+        let start = reply.mark();
         let result = match kind {
             Kind::Get => values.next().map(|value| write_value(value, reply)),
             Kind::Set => receipts.next().map(|receipt| write_receipt(receipt, reply)),
             Kind::Other(_) => replies.next().map(|(result, written)| {
-                reply.append(&written);
+                reply.append(written);
                 result
             }),
         };
@@ -184,13 +206,13 @@ async fn put_some(node: &Node, entries: &[(&Bytes, Bytes)]) -> Vec<Result<chord:
 }
 
 async fn other(node: &Node, handler: KeyHandler, args: &Request) -> (Result<(), Failure>, Reply) {
-    let mut reply = Reply::new();
+    let mut reply = Reply::new(usize::MAX);
     let result = handler(node, args, &mut reply).await;
     (result, reply)
 }
 
 fn write_value(value: Result<Option<Bytes>, chord::Error>, reply: &mut Reply) -> Result<(), Failure> {
-    reply.bulk_or_null(value?);
+    reply.value(value?);
     Ok(())
 }
 
@@ -201,11 +223,11 @@ fn write_receipt(receipt: Result<chord::Receipt, chord::Error>, reply: &mut Repl
 }
 
 /// Replaces what a failed command wrote since `start` by its error; returns 1 for a failure, else 0.
-fn finish(result: Result<(), Failure>, start: usize, reply: &mut Reply) -> usize {
+fn finish(result: Result<(), Failure>, start: Mark, reply: &mut Reply) -> usize {
     match result {
         Ok(()) => 0,
         Err(failure) => {
-            reply.truncate(start);
+            reply.cut_back(start);
             failure.write(reply);
             1
         }

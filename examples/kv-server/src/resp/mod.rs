@@ -8,5 +8,5 @@ pub mod reply;
 pub mod value;
 
 pub use parse::{Limits, Parser, ProtocolError, Request};
-pub use reply::Reply;
+pub use reply::{Mark, Reply};
 pub use value::{Value, ValueError};

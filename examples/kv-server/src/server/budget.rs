@@ -26,6 +26,11 @@ impl Budget {
         self.limit
     }
 
+    /// Bytes that can still be charged.
+    pub fn left(&self) -> usize {
+        self.limit.saturating_sub(self.used())
+    }
+
     fn take(&self, bytes: usize) -> bool {
         let grow = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok()

@@ -81,7 +81,7 @@ impl<'a> Connection<'a> {
             read_size: MIN_READ,
             requests: Vec::new(),
             wave: FIRST_WAVE,
-            reply: Reply::new(),
+            reply: Reply::new(service.settings().max_reply_bytes),
             reply_charge: Charge::new(service.budget().clone(), FREE_BYTES),
             service,
         }
@@ -142,7 +142,9 @@ impl<'a> Connection<'a> {
             let before = self.reply.len();
             let next = self.requests.len().min(done + self.wave);
             let requests = &self.requests[done..next];
-            let ran = waves::run(self.service, &mut self.session, requests, &mut self.reply).await;
+            let most_values = self.service.most_values();
+            let ran =
+                waves::run(self.service, &mut self.session, requests, most_values, &mut self.reply).await;
             self.wave = next_wave(self.wave, ran, self.reply.len() - before);
             done += ran;
             if !self.reply_charge.set(self.reply.len()) {
@@ -170,10 +172,7 @@ impl<'a> Connection<'a> {
         } else if self.request_deadline.is_none() {
             self.request_deadline = Some(Instant::now() + REQUEST_TIME);
         }
-        let held = self.input.len() + self.parser.held_bytes();
-        if !self.input_charge.set(held) {
-            Failure::OUT_OF_BUFFERS.write(&mut self.reply);
-            self.refuse().await?;
+        if !self.charge_input().await? {
             return Ok(false);
         }
         let missing = self.parser.missing_bytes(self.input.len());
@@ -196,7 +195,17 @@ impl<'a> Connection<'a> {
         } else if read < self.read_size / 4 {
             self.read_size = (self.read_size / 2).max(MIN_READ);
         }
-        Ok(read > 0)
+        Ok(read > 0 && self.charge_input().await?)
+    }
+
+    /// Charges for the requests that have come. False when there is no memory for them: the connection is over.
+    async fn charge_input(&mut self) -> io::Result<bool> {
+        let charged = self.input_charge.set(self.input.len() + self.parser.held_bytes());
+        if !charged {
+            Failure::OUT_OF_BUFFERS.write(&mut self.reply);
+            self.refuse().await?;
+        }
+        Ok(charged)
     }
 
     /// Writes all replies, or gives the client up when it reads too slowly.
@@ -204,16 +213,18 @@ impl<'a> Connection<'a> {
         if self.reply.is_empty() {
             return Ok(());
         }
-        let bytes = self.reply.bytes();
-        let written = match self.stream.try_write(bytes) {
-            Ok(written) => written,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
-        };
-        if written < bytes.len() {
-            let rest = &bytes[written..];
-            let patience = REPLY_TIME + Duration::from_secs((rest.len() / MIN_RATE) as u64);
-            timeout(patience, self.stream.write_all(rest)).await??;
+        let mut deadline = None;
+        for piece in self.reply.pieces() {
+            let written = match self.stream.try_write(piece) {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+            if written < piece.len() {
+                let patience = REPLY_TIME + Duration::from_secs((self.reply.len() / MIN_RATE) as u64);
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
+                timeout_at(deadline, self.stream.write_all(&piece[written..])).await??;
+            }
         }
         self.reply.clear(FREE_BYTES);
         let released = self.reply_charge.set(0);

@@ -23,13 +23,21 @@ pub struct Settings {
     pub max_clients: usize,
     /// Most bytes that connections hold together in buffers beyond 16 KiB each.
     pub max_buffer_bytes: usize,
+    /// Most bytes of replies that one connection holds, unless a single value is larger.
+    pub max_reply_bytes: usize,
     /// Longest value before the ring's limit is known, in bytes.
     pub max_value_bytes: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { password: None, max_clients: 10_000, max_buffer_bytes: 1 << 30, max_value_bytes: 16 << 20 }
+        Settings {
+            password: None,
+            max_clients: 10_000,
+            max_buffer_bytes: 1 << 30,
+            max_reply_bytes: 256 << 20,
+            max_value_bytes: 16 << 20,
+        }
     }
 }
 
@@ -167,6 +175,14 @@ impl Service {
     /// Longest argument accepted, in bytes: a key or a value.
     pub fn max_bulk_bytes(&self) -> usize {
         self.max_value_bytes().max(self.node().map_or(0, |node| node.config().max_key_bytes))
+    }
+
+    /// How many values a connection may read before it writes them out, if each is as large as it may be: what one
+    /// connection may hold, and half of what the memory for clients has left, so that others find some too. One at
+    /// least.
+    pub(super) fn most_values(&self) -> usize {
+        let room = self.settings.max_reply_bytes.min(self.budget.left() / 2);
+        (room / self.max_value_bytes().max(1)).max(1)
     }
 
     /// How it is set up.
