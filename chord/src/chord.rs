@@ -284,7 +284,7 @@ impl<T: Transport> Chord<T> {
         self.node().explain(key.as_ref()).await
     }
 
-    /// This node, without asking anyone.
+    /// This node, without asking anyone. Waits for its store until the operation's deadline at most.
     pub async fn status(&self) -> Status {
         self.node().status().await
     }
@@ -305,7 +305,7 @@ impl<T: Transport> Chord<T> {
     /// Every virtual node of the ring in order of ids. Asks every host; those that do not answer are left out.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Timeout`] when this node's own store does not answer, [`Error::Closed`].
     pub async fn ring(&self) -> Result<Vec<RingRow>, Error> {
         self.node().ring_rows().await
     }
@@ -318,7 +318,7 @@ impl<T: Transport> Chord<T> {
     /// Walks the whole ring and checks its invariants. Asks every host, several times when one seems broken.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Timeout`] when this node's own store does not answer, [`Error::Closed`].
     pub async fn check(&self) -> Result<CheckReport, Error> {
         self.node().check().await
     }
@@ -326,7 +326,7 @@ impl<T: Transport> Chord<T> {
     /// Keys with a value in the whole ring, expired ones that were not collected yet included. Asks every host.
     ///
     /// # Errors
-    /// [`Error::Timeout`] naming the hosts that did not answer, [`Error::Closed`].
+    /// [`Error::Timeout`] naming the hosts that did not answer, this node's own store included; [`Error::Closed`].
     pub async fn count(&self) -> Result<u64, Error> {
         self.node().count_keys().await
     }

@@ -28,9 +28,9 @@ pub struct Status {
     pub virtual_nodes: Vec<VirtualNodeStatus>,
     /// The intervals whose group record it holds.
     pub groups: Vec<GroupStatus>,
-    /// Keys with a value in those.
+    /// Keys with a value in those; of a store that does not answer, what it last told.
     pub keys: u64,
-    /// Bytes of keys and values in its store.
+    /// Bytes of keys and values in its store, likewise.
     pub bytes: u64,
     /// Hand-offs under way, in either direction.
     pub transfers: usize,

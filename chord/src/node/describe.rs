@@ -38,8 +38,11 @@ pub(crate) struct Walk {
 
 impl<T: Transport> Node<T> {
     /// Everything about this host, for others.
-    pub(crate) async fn describe(&self) -> Description {
-        let stats = self.storage.stats().await;
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when the store has not told by `deadline` what it holds.
+    pub(crate) async fn describe(&self, deadline: Instant) -> Result<Description, Error> {
+        let stock = self.stock(deadline).await?;
         let nodes = self
             .routing()
             .rings()
@@ -51,7 +54,7 @@ impl<T: Transport> Node<T> {
             })
             .collect();
         let groups = self.groups();
-        Description {
+        Ok(Description {
             host: self.me.clone(),
             nodes,
             groups: groups
@@ -59,10 +62,10 @@ impl<T: Transport> Node<T> {
                 .into_iter()
                 .map(|(interval, group)| (interval, (*group).clone()))
                 .collect(),
-            keys: stats.entries,
+            keys: stock.entries,
             transfers: u32::try_from(groups.transfers()).unwrap_or(u32::MAX),
             leaving: self.is_leaving(),
-        }
+        })
     }
 
     /// What this host holds right now, for who looks at all hosts of a ring at once.
@@ -84,9 +87,9 @@ impl<T: Transport> Node<T> {
         seen
     }
 
-    /// Everything about this host, for people.
+    /// Everything about this host, for people. Of a store that does not answer, what it last told.
     pub(crate) async fn status(&self) -> Status {
-        let stats = self.storage.stats().await;
+        let stock = self.stock(self.operation_deadline()).await.unwrap_or_else(|_| *self.last_stock());
         let show = |id: &Id| self.parameters.space.show(id);
         let (virtual_nodes, contacts) = {
             let routing = self.routing();
@@ -122,8 +125,8 @@ impl<T: Transport> Node<T> {
             state: self.phase.borrow().name().to_owned(),
             virtual_nodes,
             groups,
-            keys: stats.entries,
-            bytes: stats.bytes,
+            keys: stock.entries,
+            bytes: stock.bytes,
             transfers,
             contacts,
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -160,7 +163,7 @@ impl<T: Transport> Node<T> {
     /// Asks every host that any host points to.
     pub(crate) async fn walk_ring(&self) -> Result<Walk, Error> {
         self.check_open()?;
-        let own = self.describe().await;
+        let own = self.describe(self.operation_deadline()).await?;
         let mut walk = Walk { hosts: Vec::new(), unreachable: Vec::new() };
         let mut known: BTreeMap<Incarnation, Arc<Host>> = BTreeMap::new();
         let mut next = new_hosts(&own, &mut known, &self.me);

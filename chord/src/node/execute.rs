@@ -1,9 +1,14 @@
 //! What the owner of a key does: reads and updates on its own store, and only while it holds the group record.
 
+use std::task::Poll;
+
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::node::deadline::by;
+use crate::node::keys::KeyLock;
 use crate::node::{Metrics, Node};
 use crate::protocol::entry::{Entry, Outcome, Update, Version};
 use crate::protocol::group::{TransferId, Verdict};
@@ -12,23 +17,37 @@ use crate::protocol::message::{Trail, Updated};
 use crate::storage::{Batch, Stored};
 use crate::transport::Transport;
 
-/// Why nothing was done here.
+/// Why an operation has no result here.
 #[derive(Debug)]
 pub(crate) enum NotDone {
     /// This host does not answer for the key.
     Elsewhere(Verdict),
     /// It does, but could not by the deadline. Certainly not executed.
     TryAgain(String),
+    /// The store has taken a write and not said by the deadline what came of it: it may still be stored.
+    Indeterminate(String),
     /// The store failed.
     Storage(String),
 }
 
-impl From<NotDone> for Error {
-    fn from(reason: NotDone) -> Error {
-        match reason {
+impl NotDone {
+    /// What a read that had no result ends with.
+    pub(crate) fn of_read(self) -> Error {
+        match self {
+            NotDone::Elsewhere(_) => Error::Timeout { reason: "the owner has changed".into() },
+            NotDone::TryAgain(reason) | NotDone::Indeterminate(reason) => Error::Timeout { reason },
+            NotDone::Storage(reason) => Error::Storage(reason),
+        }
+    }
+
+    /// What an update that had no result ends with.
+    pub(crate) fn of_update(self) -> Error {
+        match self {
             NotDone::Elsewhere(_) => Error::TryAgain { reason: "the owner has changed".into() },
             NotDone::TryAgain(reason) => Error::TryAgain { reason },
-            NotDone::Storage(reason) => Error::Storage(reason),
+            NotDone::Indeterminate(reason) | NotDone::Storage(reason) => {
+                Error::Indeterminate { copies: 0, reason }
+            }
         }
     }
 }
@@ -71,7 +90,7 @@ impl<T: Transport> Node<T> {
         match self.read_here(id, key, Trail::default(), deadline).await {
             Ok(found) => Ok(Some(found)),
             Err(NotDone::Elsewhere(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(reason) => Err(reason.of_read()),
         }
     }
 
@@ -95,8 +114,7 @@ impl<T: Transport> Node<T> {
         match self.update_here(id, key, update, Trail::default(), deadline).await {
             Ok(done) => Ok(Some(done)),
             Err(NotDone::Elsewhere(_)) => Ok(None),
-            Err(NotDone::Storage(reason)) => Err(Error::Indeterminate { copies: 0, reason }),
-            Err(error) => Err(error.into()),
+            Err(reason) => Err(reason.of_update()),
         }
     }
 
@@ -117,7 +135,7 @@ impl<T: Transport> Node<T> {
                     elsewhere => return Err(NotDone::Elsewhere(elsewhere)),
                 },
             };
-            let found = self.storage.get(id, key).await.map_err(|error| NotDone::Storage(error.0))?;
+            let found = self.stored_by(id, key, deadline).await?;
             // A host that handed over in between may have dropped the entry already.
             if !self.groups().still_holds(id, epoch) {
                 continue;
@@ -130,7 +148,12 @@ impl<T: Transport> Node<T> {
                 return Ok(Some(entry));
             }
             if entry.value.is_some() {
-                self.bury(id, key, entry.version, deadline).await?;
+                let buried = self.bury(id, key, entry.version, deadline).await;
+                buried.map_err(|reason| match reason {
+                    // Who only reads has no part in what may still be stored.
+                    NotDone::Indeterminate(reason) => NotDone::TryAgain(reason),
+                    reason => reason,
+                })?;
             }
             return Ok(None);
         }
@@ -192,7 +215,11 @@ impl<T: Transport> Node<T> {
     /// The one write path: under the key's lock, decides on the newest entry and stores the outcome under the next
     /// version. Returns that version, if anything was written.
     ///
-    /// Cancel safety: dropped before it has stored, it has done nothing; afterwards, everything.
+    /// Ends by `deadline`, also where the store does not answer: with [`NotDone::Indeterminate`] once it was given the
+    /// write.
+    ///
+    /// Cancel safety: dropped before the store was given the write, it has done nothing; afterwards it is done to its
+    /// end.
     async fn write_here<R>(
         &self,
         id: &Id,
@@ -204,7 +231,9 @@ impl<T: Transport> Node<T> {
         loop {
             let changed = self.groups_changed.notified();
             tokio::pin!(changed);
-            let lock = self.keys.lock(id).await;
+            let Some(lock) = self.keys.lock_by(id, deadline).await else {
+                return Err(NotDone::TryAgain("an earlier write is not stored yet".into()));
+            };
             changed.as_mut().enable();
             let verdict = self.groups().verdict(id);
             let (epoch, copying) = match verdict {
@@ -226,7 +255,7 @@ impl<T: Transport> Node<T> {
                     }
                 }
             };
-            let current = self.storage.get(id, key).await.map_err(|error| NotDone::Storage(error.0))?;
+            let current = self.stored_by(id, key, deadline).await?;
             let (write, result) = decide(current.as_ref(), self.now());
             let Some((value, expires_at)) = write else { return Ok((None, result)) };
             let version = Version { epoch, counter: self.next_version() };
@@ -235,12 +264,43 @@ impl<T: Transport> Node<T> {
                 self.note_written(transfer, id, key, value.as_ref().map_or(0, Bytes::len));
             }
             let stored = Stored { id: *id, key: key.clone(), entry: Entry { version, value, expires_at } };
-            let applied = self.storage.apply(Batch::one(stored)).await;
+            self.apply_by(stored, lock, deadline).await?;
+            return Ok((Some(version), result));
+        }
+    }
+
+    /// What the store has of a key, a tombstone included.
+    async fn stored_by(&self, id: &Id, key: &[u8], deadline: Instant) -> Result<Option<Entry>, NotDone> {
+        match by(deadline, self.storage.get(id, key)).await {
+            Some(found) => found.map_err(|error| NotDone::Storage(error.0)),
+            None => Err(NotDone::TryAgain("the store does not answer".into())),
+        }
+    }
+
+    /// Stores what was decided under `lock`. Where the store makes it wait, a task of the node goes on with it, and
+    /// with the lock, whatever becomes of the caller: nothing of the key is decided before this write has landed.
+    async fn apply_by(&self, stored: Stored, lock: KeyLock, deadline: Instant) -> Result<(), NotDone> {
+        let storage = self.storage.clone();
+        let mut applying = Box::pin(async move {
+            let applied = storage.apply(Batch::one(stored)).await;
             drop(lock);
-            return match applied {
-                Ok(()) => Ok((Some(version), result)),
-                Err(error) => Err(NotDone::Storage(error.0)),
-            };
+            applied
+        });
+        let applied = match futures::poll!(&mut applying) {
+            Poll::Ready(applied) => Some(applied),
+            Poll::Pending => {
+                let (applied_tx, applied_rx) = oneshot::channel();
+                self.tasks.spawn(async move {
+                    let _ = applied_tx.send(applying.await);
+                });
+                // The task ends without a word only with the node.
+                by(deadline, applied_rx).await.and_then(Result::ok)
+            }
+        };
+        match applied {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(NotDone::Storage(error.0)),
+            None => Err(NotDone::Indeterminate("the store has not said that it is stored".into())),
         }
     }
 

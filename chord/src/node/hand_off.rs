@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::node::call::CallError;
+use crate::node::deadline::by;
 use crate::node::dirty::{Dirty, FEW_DIRTY_BYTES};
 use crate::node::{Metrics, Node};
 use crate::protocol::group::TransferId;
@@ -146,7 +147,7 @@ impl<T: Transport> Node<T> {
     }
 
     async fn hand_over(&self, mut job: HandOff) {
-        // Every write that was decided before the hand-off began is stored once this returns.
+        // Every write that was decided before the hand-off began is stored once this returns. Nobody waits for it.
         self.keys.barrier().await;
         let mut pause = RETRY_PAUSE;
         loop {
@@ -220,7 +221,7 @@ impl<T: Transport> Node<T> {
         if !job.decided {
             self.catch_up(job).await?;
             self.change_groups(|groups| groups.hold(job.transfer));
-            self.keys.barrier().await;
+            self.writes_are_stored().await?;
             while self.send_dirty_chunk(job).await? > 0 {}
         }
         let groups = self.change_groups(|groups| groups.accept(job.transfer, &job.to));
@@ -280,6 +281,12 @@ impl<T: Transport> Node<T> {
         Ok(())
     }
 
+    /// Returns when every write that was let in before writes were held back is stored. A store that hangs must not
+    /// make the others wait: the hand-off is given up then, which lets them go on.
+    async fn writes_are_stored(&self) -> Result<(), Interrupted> {
+        by(self.store_patience(), Box::pin(self.keys.barrier())).await.ok_or_else(store_hangs)
+    }
+
     fn dirty_bytes(&self, job: &HandOff) -> usize {
         self.dirty().get(&job.transfer).map_or(0, Dirty::bytes)
     }
@@ -297,8 +304,9 @@ impl<T: Transport> Node<T> {
         let mut bytes = 0;
         for (id, key) in keys {
             // Whoever noted the key holds its lock until the write is stored.
-            let lock = self.keys.lock(&id).await;
-            let found = self.storage.get(&id, &key).await;
+            let patience = self.store_patience();
+            let lock = self.keys.lock_by(&id, patience).await.ok_or_else(store_hangs)?;
+            let found = by(patience, self.storage.get(&id, &key)).await.ok_or_else(store_hangs)?;
             drop(lock);
             let found = found.map_err(|error| Interrupted::GiveUp(error.to_string()))?;
             let Some(entry) = found else { continue };
@@ -377,6 +385,10 @@ impl<T: Transport> Node<T> {
         let request = Request::Abort { transfer: job.transfer };
         let _ = self.insist(job, &request, Bytes::new(), Lane::Control).await;
     }
+}
+
+fn store_hangs() -> Interrupted {
+    Interrupted::GiveUp("the store does not answer".into())
 }
 
 fn head(stored: &Stored) -> EntryHead {

@@ -1,30 +1,44 @@
 //! Locks that serialise the updates of one key.
 
-use tokio::sync::{Mutex, MutexGuard};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{Instant, timeout_at};
 
 use crate::protocol::id::Id;
 
 const SHARDS: usize = 512;
 
+/// Holds a key's lock until it is dropped. A task of its own may hold it on.
+pub(crate) type KeyLock = OwnedMutexGuard<()>;
+
 /// A lock for each shard of the keys, by the low bits of their ids.
 ///
 /// A writer holds its key's lock from its look at the group record until its write is stored. So whoever changed
 /// the record and then passed [`KeyLocks::barrier`] knows that every write that saw the earlier one is stored.
+///
+/// A write that hangs in the store keeps its lock for as long as that takes, whatever becomes of its caller: later
+/// writes of the shard end by their deadlines with nothing done, and the barrier is not passed. Whoever waits at the
+/// barrier must not make others wait longer than they would for a lock: a hand-off that holds writes back gives up.
 pub(crate) struct KeyLocks {
-    shards: Vec<Mutex<()>>,
+    shards: Vec<Arc<Mutex<()>>>,
 }
 
 impl KeyLocks {
     pub(crate) fn new() -> KeyLocks {
-        KeyLocks { shards: (0..SHARDS).map(|_| Mutex::new(())).collect() }
+        KeyLocks { shards: (0..SHARDS).map(|_| Arc::default()).collect() }
     }
 
-    /// Waits for the lock of `id`.
-    pub(crate) async fn lock(&self, id: &Id) -> MutexGuard<'_, ()> {
-        let shard = &self.shards[id.low_u64() as usize % SHARDS];
-        match shard.try_lock() {
-            Ok(guard) => guard,
-            Err(_) => shard.lock().await,
+    /// Waits for the lock of `id`, as long as it takes.
+    pub(crate) async fn lock(&self, id: &Id) -> KeyLock {
+        self.shard(id).lock_owned().await
+    }
+
+    /// Waits for the lock of `id` until `deadline`; `None` if it is not to be had by then.
+    pub(crate) async fn lock_by(&self, id: &Id, deadline: Instant) -> Option<KeyLock> {
+        match self.shard(id).try_lock_owned() {
+            Ok(lock) => Some(lock),
+            Err(_) => Box::pin(timeout_at(deadline, self.lock(id))).await.ok(),
         }
     }
 
@@ -33,5 +47,9 @@ impl KeyLocks {
         for shard in &self.shards {
             drop(shard.lock().await);
         }
+    }
+
+    fn shard(&self, id: &Id) -> Arc<Mutex<()>> {
+        self.shards[id.low_u64() as usize % SHARDS].clone()
     }
 }

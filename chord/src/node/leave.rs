@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::Error;
+use crate::node::deadline::by;
 use crate::node::{Node, Phase};
 use crate::protocol::group::{Groups, TransferId};
 use crate::protocol::id::{Id, Interval};
@@ -129,8 +130,8 @@ impl<T: Transport> Node<T> {
         if !has_nothing() {
             return None;
         }
-        // Offers are taken under this lock.
-        let _gate = self.learning.write().await;
+        // Offers are taken under this lock. A store that hangs may keep it.
+        let _gate = timeout_at(self.store_patience(), self.learning.write()).await.ok()?;
         has_nothing().then(|| self.part())
     }
 
@@ -161,15 +162,28 @@ impl<T: Transport> Node<T> {
         // Writes wait while this host looks whether there are entries, and for ever if there are none.
         let held = self.change_groups(hold_everything);
         let Some(held) = held else { return Ok(None) };
-        self.keys.barrier().await;
-        let entries = self.storage.stats().await.entries;
-        if entries == 0 && self.is_last_host() {
+        let counted = self.last_entries(self.store_patience()).await;
+        if matches!(counted, Ok(0)) && self.is_last_host() {
             return Ok(Some(self.part()));
         }
         if let Some(transfer) = held {
             self.change_groups(|groups| groups.release(transfer));
         }
-        if entries == 0 { Ok(None) } else { Err(Error::LastHost { entries }) }
+        match counted? {
+            0 => Ok(None),
+            entries => Err(Error::LastHost { entries }),
+        }
+    }
+
+    /// How many entries there are once every write that was let in is stored.
+    async fn last_entries(&self, deadline: Instant) -> Result<u64, Error> {
+        let counted = async {
+            self.keys.barrier().await;
+            self.storage.stats().await.entries
+        };
+        by(deadline, Box::pin(counted))
+            .await
+            .ok_or_else(|| Error::TryAgain { reason: "the store does not answer".into() })
     }
 
     /// From here on this host is no member of the ring and takes nothing more: its virtual nodes are gone. Returns

@@ -6,6 +6,7 @@
 //! [`describe`] tells about it. Every decision is taken in [`crate::protocol`].
 
 pub(crate) mod call;
+pub(crate) mod deadline;
 pub(crate) mod describe;
 pub(crate) mod dirty;
 pub(crate) mod execute;
@@ -20,6 +21,7 @@ pub(crate) mod progress;
 pub(crate) mod route;
 pub(crate) mod search;
 pub(crate) mod serve;
+pub(crate) mod stock;
 pub(crate) mod sweep;
 pub(crate) mod tasks;
 pub(crate) mod walk;
@@ -48,7 +50,7 @@ use crate::protocol::group::{Groups, TransferId};
 use crate::protocol::message::{OperationId, Parameters};
 use crate::protocol::peer::{Host, Incarnation, Peer};
 use crate::protocol::routing::Routing;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageStats};
 use crate::transport::Transport;
 use crate::view::Counters;
 
@@ -174,6 +176,8 @@ pub(crate) struct Node<T: Transport> {
     random: Mutex<StdRng>,
     /// Guards the end of the latest leave, for whoever waits for it.
     leave_end: Mutex<Option<LeaveEnd>>,
+    /// Guards what the store held when it last told.
+    last_stock: Mutex<StorageStats>,
     versions: AtomicU64,
     operation_ids: AtomicU64,
     /// How often the group records may have changed.
@@ -218,6 +222,7 @@ impl<T: Transport> Node<T> {
             window: Mutex::new(Window::default()),
             random: Mutex::new(identity.random),
             leave_end: Mutex::new(None),
+            last_stock: Mutex::default(),
             versions: AtomicU64::new(1),
             operation_ids: AtomicU64::new(1),
             group_changes: AtomicU64::new(0),
@@ -262,6 +267,10 @@ impl<T: Transport> Node<T> {
 
     pub(crate) fn leave_end(&self) -> MutexGuard<'_, Option<LeaveEnd>> {
         self.leave_end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn last_stock(&self) -> MutexGuard<'_, StorageStats> {
+        self.last_stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Unix milliseconds by this host's clock.

@@ -291,10 +291,8 @@ impl<T: Transport> Node<T> {
         match result {
             Ok(done) => Ok(Ok(done)),
             Err(NotDone::Elsewhere(verdict)) => Ok(Err(search.note(verdict))),
-            Err(NotDone::Storage(reason)) if matches!(operation, Operation::Update { .. }) => {
-                Err(Error::Indeterminate { copies: 0, reason })
-            }
-            Err(error) => Err(error.into()),
+            Err(reason) if matches!(operation, Operation::Update { .. }) => Err(reason.of_update()),
+            Err(reason) => Err(reason.of_read()),
         }
     }
 

@@ -198,7 +198,11 @@ impl<T: Transport> Node<T> {
                 }
             }
             Request::Locate { trail, id } => (self.answer_locate(trail, &id, deadline).await, Bytes::new()),
-            Request::Describe => (Response::Description(Box::new(self.describe().await)), Bytes::new()),
+            Request::Describe => match self.describe(deadline).await {
+                Ok(description) => (Response::Description(Box::new(description)), Bytes::new()),
+                // Nobody waits for it any more.
+                Err(_) => return,
+            },
             Request::Offer { transfer, from, pieces, leaving } => {
                 (self.take_offer(transfer, &from, &pieces, leaving).await, Bytes::new())
             }
@@ -346,6 +350,7 @@ impl<T: Transport> Node<T> {
         match reason {
             NotDone::Elsewhere(verdict) => ItemReply::NotMine(self.not_mine(id, verdict)),
             NotDone::TryAgain(reason) => ItemReply::TryAgain(reason),
+            NotDone::Indeterminate(_) => ItemReply::Forgotten,
             NotDone::Storage(reason) => ItemReply::Storage(reason),
         }
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use tokio::sync::watch;
 
 use super::{Batch, Cursor, Page, Storage, StorageError, StorageStats};
 use crate::protocol::entry::Entry;
@@ -27,7 +28,21 @@ pub struct Faults {
     pub fail_reads: f64,
 }
 
-/// A store that delays and fails as [`Faults`] says, and otherwise does what the store within does.
+/// Which calls of a store hang; see [`DelayingFailing::hang`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Hang {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those of `apply` with an entry of this key.
+    WritesOf(Bytes),
+    /// Those of `apply`.
+    Writes,
+    /// All of them.
+    Everything,
+}
+
+/// A store that delays, fails and hangs as it is told, and otherwise does what the store within does.
 ///
 /// Delays are taken on tokio's clock, so they cost nothing on paused time.
 pub struct DelayingFailing<S: ?Sized> {
@@ -35,6 +50,7 @@ pub struct DelayingFailing<S: ?Sized> {
     faults: Faults,
     /// Never held across an `.await`.
     rng: Mutex<StdRng>,
+    hang: watch::Sender<Hang>,
 }
 
 impl<S: Storage + ?Sized> DelayingFailing<S> {
@@ -47,10 +63,25 @@ impl<S: Storage + ?Sized> DelayingFailing<S> {
             assert!((0.0..=1.0).contains(&share), "a share is from 0 to 1, not {share}");
         }
         let rng = Mutex::new(StdRng::seed_from_u64(faults.seed));
-        DelayingFailing { store, faults, rng }
+        DelayingFailing { store, faults, rng, hang: watch::Sender::default() }
     }
 
-    async fn delay(&self) {
+    /// From here on calls hang as `hang` says, before or after they did their work, until it says otherwise. Nothing
+    /// does at first.
+    pub fn hang(&self, hang: Hang) {
+        self.hang.send_replace(hang);
+    }
+
+    /// Delays a call: an `apply` of entries of these keys, or one that reads.
+    async fn delay(&self, written: Option<&[Bytes]>) {
+        let goes_on = |hang: &Hang| match hang {
+            Hang::Nothing => true,
+            Hang::WritesOf(key) => written.is_none_or(|keys| !keys.contains(key)),
+            Hang::Writes => written.is_none(),
+            Hang::Everything => false,
+        };
+        // The sender lives as long as this store.
+        let _ = self.hang.subscribe().wait_for(goes_on).await;
         let delay = self.draw(|rng| self.faults.max_delay.mul_f64(rng.random()));
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
@@ -72,15 +103,16 @@ impl<S: Storage + ?Sized> DelayingFailing<S> {
 #[async_trait]
 impl<S: Storage + ?Sized> Storage for DelayingFailing<S> {
     async fn apply(&self, batch: Batch) -> Result<(), StorageError> {
-        self.delay().await;
+        let keys: Vec<Bytes> = batch.entries.iter().map(|stored| stored.key.clone()).collect();
+        self.delay(Some(&keys)).await;
         self.maybe_fail(self.faults.fail_before, "nothing of the batch is in force")?;
         self.store.apply(batch).await?;
-        self.delay().await;
+        self.delay(Some(&keys)).await;
         self.maybe_fail(self.faults.fail_after, "the batch is in force all the same")
     }
 
     async fn get(&self, id: &Id, key: &[u8]) -> Result<Option<Entry>, StorageError> {
-        self.delay().await;
+        self.delay(None).await;
         self.maybe_fail(self.faults.fail_reads, "get")?;
         self.store.get(id, key).await
     }
@@ -91,19 +123,19 @@ impl<S: Storage + ?Sized> Storage for DelayingFailing<S> {
         after: Option<Cursor>,
         max_bytes: usize,
     ) -> Result<Page, StorageError> {
-        self.delay().await;
+        self.delay(None).await;
         self.maybe_fail(self.faults.fail_reads, "scan")?;
         self.store.scan(interval, after, max_bytes).await
     }
 
     async fn load(&self) -> Result<Option<Bytes>, StorageError> {
-        self.delay().await;
+        self.delay(None).await;
         self.maybe_fail(self.faults.fail_reads, "load")?;
         self.store.load().await
     }
 
     async fn stats(&self) -> StorageStats {
-        self.delay().await;
+        self.delay(None).await;
         self.store.stats().await
     }
 }
