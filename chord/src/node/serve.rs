@@ -96,16 +96,14 @@ impl<T: Transport> Node<T> {
         }
     }
 
-    /// Why a request is not even looked at.
+    /// Why a request is not even looked at. No host speaks for another one, nor for an earlier life of itself.
     fn refuse(&self, header: &Header, request: &Request, incoming: &Incoming) -> Option<Response> {
-        let claims = |host: &Host| {
-            incoming
-                .peer()
-                .is_some_and(|name| name.as_ref() != host.name.as_str())
-                .then(|| Response::Refused(format!("the sender is authenticated, but not as {}", host.name)))
-        };
-        if let Request::Hello { host } = request {
-            return claims(host);
+        let name = incoming.peer().map(AsRef::as_ref);
+        if !request.is_from(header.from, name) {
+            return Some(Response::Refused("it names another host as its sender".into()));
+        }
+        if matches!(request, Request::Hello { .. }) {
+            return None;
         }
         if header.ring_tag != self.parameters.tag() {
             return Some(Response::Refused("another ring".into()));
@@ -113,10 +111,12 @@ impl<T: Transport> Node<T> {
         if header.to != self.me.incarnation {
             return Some(Response::Replaced(self.me.clone()));
         }
-        match request {
-            Request::Round { host, .. } | Request::Offer { from: host, .. } => claims(host),
-            _ => None,
+        if let (Some(name), Some(transfer)) = (name, request.goes_on_with())
+            && self.groups().source(transfer).is_some_and(|source| source.name.as_str() != name)
+        {
+            return Some(Response::Refused("another host offered this hand-off".into()));
         }
+        None
     }
 
     /// Answers that take no waiting.

@@ -414,6 +414,12 @@ impl Groups {
         self.map.at(id).learning.as_ref().is_some_and(|learning| learning.transfer == transfer)
     }
 
+    /// Who offered what is being learnt by `transfer`, if anything is.
+    pub fn source(&self, transfer: TransferId) -> Option<&Arc<Host>> {
+        let learning = self.map.pieces().filter_map(|(_, state)| state.learning.as_ref());
+        learning.filter(|learning| learning.transfer == transfer).map(|learning| &learning.source).next()
+    }
+
     /// Whether what is being learnt at `id` is to be installed under `epoch`, or a newer one. Not so when `epoch` was
     /// promised here in an earlier hand-off, which is over.
     pub fn is_learning_for(&self, epoch: u64, id: &Id) -> bool {

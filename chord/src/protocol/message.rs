@@ -376,6 +376,38 @@ impl Request {
         }
     }
 
+    /// Whether all that it says about its sender fits who sent it: the life `from`, and `name` where the transport has
+    /// authenticated that. A hand-off's name tells its source.
+    pub fn is_from(&self, from: Incarnation, name: Option<&str>) -> bool {
+        let is = |host: &Host| host.incarnation == from && name.is_none_or(|name| name == host.name.as_str());
+        match self {
+            Request::Hello { host } => is(host),
+            Request::Round { host, asks } => {
+                let notifiers_are = |ask: &Ask| match ask {
+                    Ask::Notify { from, .. } => is(&from.host),
+                    Ask::Neighbours { .. } | Ask::FindSuccessor { .. } | Ask::Ping => true,
+                };
+                is(host) && asks.iter().all(notifiers_are)
+            }
+            Request::Leave { nodes } => nodes.iter().all(|(leaver, _)| is(&leaver.host)),
+            Request::Offer { transfer, from: host, .. } => is(host) && transfer.source == from,
+            Request::Chunk { transfer, .. }
+            | Request::Install { transfer, .. }
+            | Request::Abort { transfer } => transfer.source == from,
+            Request::Describe | Request::Get { .. } | Request::Update { .. } | Request::Locate { .. } => true,
+        }
+    }
+
+    /// The hand-off to the receiver that it goes on with, or ends.
+    pub fn goes_on_with(&self) -> Option<TransferId> {
+        match self {
+            Request::Chunk { transfer, .. }
+            | Request::Install { transfer, .. }
+            | Request::Abort { transfer } => Some(*transfer),
+            _ => None,
+        }
+    }
+
     /// Whether executing it twice is the same as executing it once.
     pub fn is_idempotent(&self) -> bool {
         !matches!(self, Request::Update { .. })
