@@ -192,3 +192,26 @@ async fn a_write_that_hangs_while_its_host_hands_over_does_not_hold_the_others_b
     assert_eq!(node.get("stuck").await.expect("the ring serves"), Some("second".into()));
     soon("every key is there once", async || node.count().await.expect("both answer") == 65).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_every_host_is_busy_a_read_ends_with_timeout_and_a_write_was_not_executed() {
+    let one_at_a_time = |config: &mut Config| match config.name.as_str() {
+        "n0" => config.max_serving = 1,
+        "n2" => config.operation_deadline = Duration::from_secs(30),
+        _ => {}
+    };
+    let (cluster, store) = start_with(3, one_at_a_time).await;
+    let (node, patient) = (cluster.node(1), cluster.node(2));
+    let key = key_with_hops(&cluster.node(0), 0).await;
+    store.hang(Hang::Everything);
+    // It occupies the one place at the only host that may answer for the key.
+    let occupies = tokio::spawn({
+        let key = key.clone();
+        async move { patient.put(&key, "first").await }
+    });
+    sleep(Duration::from_secs(1)).await;
+    let (read, write) = tokio::join!(in_time(node.get(&key)), in_time(node.put(&key, "second")));
+    assert!(matches!(read, Err(Error::Timeout { .. })), "{read:?}");
+    assert!(is_not_executed(&write), "{write:?}");
+    assert!(!occupies.is_finished(), "the host was busy all the time");
+}

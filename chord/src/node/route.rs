@@ -143,17 +143,16 @@ impl<T: Transport> Node<T> {
         }
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.round(id, &operation, &mut search, deadline).await? {
-                Some(done) => return Ok((done, search.hops)),
-                None if Instant::now() + pause >= deadline => return Err(search.into_error(&operation)),
-                None if search.denials >= MAX_DENIALS
-                    && started.elapsed() >= self.config.operation_deadline / 4 =>
-                {
-                    return Err(search.into_error(&operation));
-                }
-                None => {}
+            if let Some(done) = self.round(id, &operation, &mut search, deadline).await? {
+                return Ok((done, search.hops));
             }
-            tokio::time::sleep(self.jittered(pause)).await;
+            let next = Instant::now() + self.jittered(pause);
+            let is_denied =
+                search.denials >= MAX_DENIALS && started.elapsed() >= self.config.operation_deadline / 4;
+            if next >= deadline || is_denied {
+                return Err(search.into_error(&operation));
+            }
+            tokio::time::sleep_until(next).await;
             pause = (2 * pause).min(MAX_PAUSE);
         }
     }
