@@ -1,17 +1,20 @@
 //! Answers other hosts: decode, one call into the protocol or the store, encode.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::node::call::CallError;
 use crate::node::execute::NotDone;
 use crate::node::window::Seen;
 use crate::node::{Metrics, Node, Phase};
 use crate::protocol::entry::{Action, Update};
-use crate::protocol::group::Verdict;
+use crate::protocol::group::{Group, Verdict};
 use crate::protocol::id::Id;
 use crate::protocol::message::{
     ActionHead, GetItem, ItemReply, NotMine, Request, Response, Trail, UpdateItem,
@@ -220,23 +223,41 @@ impl<T: Transport> Node<T> {
     }
 
     async fn answer_get(&self, trail: Trail, items: &[GetItem], deadline: Instant) -> (Response, Bytes) {
-        let mut replies = Vec::with_capacity(items.len());
-        let mut values = Vec::new();
+        let mut answers = Vec::with_capacity(items.len());
+        let mut onward = Onward::default();
         let mut total = 0;
         for item in items {
             if total > MAX_BODY_BYTES {
-                replies.push(ItemReply::TryAgain("the answer is large enough".into()));
+                answers.push(enough());
                 continue;
             }
-            let (reply, value) = self.answer_get_item(trail, item, deadline).await;
-            total += value.len();
-            replies.push(reply);
-            values.push(value);
+            let answer = match self.answer_get_item(trail, item, deadline).await {
+                Ok(answer) => answer,
+                Err(next) => onward.put_off(answers.len(), &next),
+            };
+            total += answer.1.len();
+            answers.push(answer);
         }
-        (Response::Items(replies), wire::join_values(values.iter()))
+        let forwarded = onward.into_batches().map(|(next, trail, positions)| async move {
+            let items = positions.iter().map(|i| items[*i].clone()).collect();
+            let request = Request::Get { trail, items };
+            let answers = self.forward(&next, &request, Bytes::new(), positions.len(), deadline).await;
+            positions.into_iter().zip(answers)
+        });
+        for (i, answer) in join_all(forwarded).await.into_iter().flatten() {
+            answers[i] = if total > MAX_BODY_BYTES { enough() } else { answer };
+            total += answers[i].1.len();
+        }
+        items_response(answers)
     }
 
-    async fn answer_get_item(&self, trail: Trail, item: &GetItem, deadline: Instant) -> (ItemReply, Bytes) {
+    /// The answer to one item; the record that is being installed elsewhere, where it is to be passed on.
+    async fn answer_get_item(
+        &self,
+        trail: Trail,
+        item: &GetItem,
+        deadline: Instant,
+    ) -> Result<ItemAnswer, Arc<Group>> {
         match self.read_here(&item.id, &item.key, trail, deadline).await {
             Ok(Some(entry)) => {
                 let value = entry.value.unwrap_or_default();
@@ -245,15 +266,11 @@ impl<T: Transport> Node<T> {
                     expires_at: entry.expires_at,
                     value_bytes: value.len() as u32,
                 };
-                (reply, value)
+                Ok((reply, value))
             }
-            Ok(None) => (ItemReply::Absent, Bytes::new()),
-            Err(NotDone::Elsewhere(Verdict::Fenced(next))) if !trail.forwarded => {
-                let onward = Trail { min_epoch: next.epoch, forwarded: true };
-                let request = Request::Get { trail: onward, items: vec![item.clone()] };
-                self.forward(next.owner(), &request, Bytes::new(), deadline).await
-            }
-            Err(reason) => (self.not_done(&item.id, reason), Bytes::new()),
+            Ok(None) => Ok((ItemReply::Absent, Bytes::new())),
+            Err(NotDone::Elsewhere(Verdict::Fenced(next))) if !trail.forwarded => Err(next),
+            Err(reason) => Ok((self.not_done(&item.id, reason), Bytes::new())),
         }
     }
 
@@ -269,28 +286,42 @@ impl<T: Transport> Node<T> {
             Metrics::add(&self.metrics.malformed, 1);
             return Some((Response::Malformed("the values do not fit the body".into()), Bytes::new()));
         };
-        let mut replies = Vec::with_capacity(items.len());
-        let mut previous = Vec::new();
-        for (item, value) in items.into_iter().zip(values) {
-            let (reply, found) = self.answer_update_item(trail, item, value, deadline).await?;
-            replies.push(reply);
-            previous.push(found);
+        let (items, values) = (&items, &values);
+        let mut answers = Vec::with_capacity(items.len());
+        let mut onward = Onward::default();
+        for (item, value) in items.iter().zip(values) {
+            let answer = match self.answer_update_item(trail, item, value, deadline).await? {
+                Ok(answer) => answer,
+                Err(next) => onward.put_off(answers.len(), &next),
+            };
+            answers.push(answer);
         }
-        Some((Response::Items(replies), wire::join_values(previous.iter())))
+        let forwarded = onward.into_batches().map(|(next, trail, positions)| async move {
+            let body = wire::join_values(positions.iter().map(|i| &values[*i]));
+            let items = positions.iter().map(|i| items[*i].clone()).collect();
+            let request = Request::Update { trail, items };
+            let answers = self.forward(&next, &request, body, positions.len(), deadline).await;
+            positions.into_iter().zip(answers)
+        });
+        for (i, answer) in join_all(forwarded).await.into_iter().flatten() {
+            answers[i] = answer;
+        }
+        Some(items_response(answers))
     }
 
+    /// As [`Node::answer_get_item`].
     async fn answer_update_item(
         &self,
         trail: Trail,
-        item: UpdateItem,
-        value: Bytes,
+        item: &UpdateItem,
+        value: &Bytes,
         deadline: Instant,
-    ) -> Option<(ItemReply, Bytes)> {
+    ) -> Option<Result<ItemAnswer, Arc<Group>>> {
         match self.window().begin(item.operation) {
             Seen::New => {}
             Seen::InProgress => return None,
-            Seen::Done(reply, value) => return Some((reply, value)),
-            Seen::Forgotten => return Some((ItemReply::Forgotten, Bytes::new())),
+            Seen::Done(reply, value) => return Some(Ok((reply, value))),
+            Seen::Forgotten => return Some(Ok((ItemReply::Forgotten, Bytes::new()))),
         }
         let update = Update {
             action: action(item.action, value.clone()),
@@ -302,9 +333,7 @@ impl<T: Transport> Node<T> {
             Ok((updated, previous)) => (ItemReply::Updated(updated), previous.unwrap_or_default()),
             Err(NotDone::Elsewhere(Verdict::Fenced(next))) if !trail.forwarded => {
                 self.window().undone(item.operation);
-                let onward = Trail { min_epoch: next.epoch, forwarded: true };
-                let request = Request::Update { trail: onward, items: vec![item] };
-                return Some(self.forward(next.owner(), &request, value, deadline).await);
+                return Some(Err(next));
             }
             Err(reason) => (self.not_done(&item.id, reason), Bytes::new()),
         };
@@ -312,31 +341,35 @@ impl<T: Transport> Node<T> {
             ItemReply::NotMine(_) | ItemReply::TryAgain(_) => self.window().undone(item.operation),
             _ => self.window().done(item.operation, &reply, &found),
         }
-        Some((reply, found))
+        Some(Ok((reply, found)))
     }
 
-    /// Passes one item on to the owner that is installing its record at this moment.
+    /// Passes `count` items on to the owner that is installing its record at this moment. One answer for each.
     async fn forward(
         &self,
-        next: Option<&Arc<Host>>,
+        next: &Arc<Host>,
         request: &Request,
-        value: Bytes,
+        body: Bytes,
+        count: usize,
         deadline: Instant,
-    ) -> (ItemReply, Bytes) {
-        use crate::node::call::CallError;
-        let Some(next) = next else {
-            return (ItemReply::TryAgain("the next owner is unknown".into()), Bytes::new());
-        };
-        match self.call(next, request, value, Lane::Request, deadline).await {
-            Ok((Response::Items(mut replies), body)) if replies.len() == 1 => (replies.remove(0), body),
+    ) -> Vec<ItemAnswer> {
+        let reply = match self.call(next, request, body, Lane::Request, deadline).await {
+            Ok((Response::Items(replies), body)) if replies.len() == count => {
+                let lengths = replies.iter().map(ItemReply::value_bytes);
+                if let Ok(values) = wire::split_values(&body, lengths) {
+                    return replies.into_iter().zip(values).collect();
+                }
+                nonsense(request)
+            }
             Err(CallError::NoReply(_) | CallError::ReplyTooLarge { .. } | CallError::Closed)
                 if !request.is_idempotent() =>
             {
-                (ItemReply::Forgotten, Bytes::new())
+                ItemReply::Forgotten
             }
-            Ok(_) => (ItemReply::TryAgain("the next owner answered nonsense".into()), Bytes::new()),
-            Err(error) => (ItemReply::TryAgain(error.to_string()), Bytes::new()),
-        }
+            Ok(_) => nonsense(request),
+            Err(error) => ItemReply::TryAgain(error.to_string()),
+        };
+        vec![(reply, Bytes::new()); count]
     }
 
     async fn answer_locate(&self, trail: Trail, id: &Id, deadline: Instant) -> Response {
@@ -381,6 +414,51 @@ impl<T: Transport> Node<T> {
     /// Whether this host is leaving the ring.
     pub(crate) fn is_leaving(&self) -> bool {
         matches!(*self.phase.borrow(), Phase::Leaving | Phase::Parting)
+    }
+}
+
+/// One key's answer, with its value.
+type ItemAnswer = (ItemReply, Bytes);
+
+/// Items that are to be passed on, by the owner and the epoch of the record that it is installing.
+#[derive(Default)]
+struct Onward {
+    batches: BTreeMap<(Incarnation, u64), (Arc<Host>, Vec<usize>)>,
+}
+
+impl Onward {
+    /// Puts the item at `position` off. Returns what stands in its place until it is answered.
+    fn put_off(&mut self, position: usize, next: &Group) -> ItemAnswer {
+        let Some(owner) = next.owner() else {
+            return (ItemReply::TryAgain("the next owner is unknown".into()), Bytes::new());
+        };
+        let batch = self.batches.entry((owner.incarnation, next.epoch));
+        batch.or_insert_with(|| (owner.clone(), Vec::new())).1.push(position);
+        (ItemReply::Absent, Bytes::new())
+    }
+
+    fn into_batches(self) -> impl Iterator<Item = (Arc<Host>, Trail, Vec<usize>)> {
+        self.batches.into_iter().map(|((_, min_epoch), (owner, positions))| {
+            (owner, Trail { min_epoch, forwarded: true }, positions)
+        })
+    }
+}
+
+fn items_response(answers: Vec<ItemAnswer>) -> (Response, Bytes) {
+    let (replies, values): (Vec<ItemReply>, Vec<Bytes>) = answers.into_iter().unzip();
+    (Response::Items(replies), wire::join_values(values.iter()))
+}
+
+fn enough() -> ItemAnswer {
+    (ItemReply::TryAgain("the answer is large enough".into()), Bytes::new())
+}
+
+/// What an answer that is none says about the items of `request`.
+fn nonsense(request: &Request) -> ItemReply {
+    if request.is_idempotent() {
+        ItemReply::TryAgain("the next owner answered nonsense".into())
+    } else {
+        ItemReply::Forgotten
     }
 }
 

@@ -231,6 +231,17 @@ pub enum ItemReply {
     Storage(String),
 }
 
+impl ItemReply {
+    /// Bytes of its value in the body.
+    pub fn value_bytes(&self) -> u32 {
+        match self {
+            ItemReply::Found { value_bytes, .. } => *value_bytes,
+            ItemReply::Updated(updated) => updated.previous_bytes.unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
 /// What an update did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Updated {
