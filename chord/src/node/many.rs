@@ -12,9 +12,9 @@ use futures::stream::{self, FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::node::Node;
 use crate::node::call::CallError;
 use crate::node::route::{found, update_item};
+use crate::node::{Metrics, Node};
 use crate::protocol::entry::{Action, Entry, Update};
 use crate::protocol::group::Verdict;
 use crate::protocol::id::Id;
@@ -62,6 +62,7 @@ impl<T: Transport> Node<T> {
             results[i] = Some(result);
         }
         for (i, entry) in batched.into_iter().flatten() {
+            Metrics::add(&self.metrics.operations, 1);
             results[i] = Some(Ok(entry));
         }
         let rest = away.into_iter().filter(|i| results[*i].is_none()).map(read).collect::<Vec<_>>();
@@ -129,6 +130,7 @@ impl<T: Transport> Node<T> {
             results[i] = Some(result);
         }
         for (i, result) in batched.into_iter().flatten() {
+            Metrics::add(&self.metrics.operations, u64::from(result.is_some()));
             results[i] = result;
         }
         let rest = names.iter().map(|(i, name)| (*i, *name)).filter(|(i, _)| results[*i].is_none());

@@ -94,6 +94,7 @@ impl<T: Transport> Node<T> {
         deadline: Instant,
     ) -> Result<(Option<Entry>, usize), Error> {
         if let Some(found) = self.read_if_here(id, key, deadline).await? {
+            Metrics::add(&self.metrics.operations, 1);
             return Ok((found, 0));
         }
         // Boxed, so that the usual read of an own key does not carry its size.
@@ -114,6 +115,7 @@ impl<T: Transport> Node<T> {
         deadline: Instant,
     ) -> Result<(Updated, Option<Bytes>, usize), Error> {
         if let Some((updated, previous)) = self.update_if_here(id, key, update, deadline).await? {
+            Metrics::add(&self.metrics.operations, 1);
             return Ok((updated, previous, 0));
         }
         let operation = Operation::Update { operation, key: key.clone(), update: update.clone() };
