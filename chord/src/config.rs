@@ -49,8 +49,9 @@ pub struct Config {
 
     /// When an operation ends with an error at the latest.
     pub operation_deadline: Duration,
-    /// The shortest deadline of a maintenance call. A peer that has answered before is given four times its
-    /// usual round trip, at least this and at most two seconds; when it misses two in a row it is taken for dead.
+    /// The shortest deadline of a maintenance call. A peer that has answered before is given twice its usual round
+    /// trip and four times the deviation from it, at least this and at most two seconds; when it misses two in a row
+    /// it is taken for dead.
     pub min_call_deadline: Duration,
     /// How requests find their owner. `Contacts` (the default) goes straight to the believed owner.
     pub routing: RoutingMode,

@@ -77,8 +77,8 @@ struct HostTimes {
 }
 
 impl PeerTimes {
-    /// When a maintenance call to `host` is given up: its usual round trip and four deviations, doubled with each
-    /// miss, at least `floor`.
+    /// When a maintenance call to `host` is given up: twice its usual round trip and four deviations, as much again for
+    /// each miss, at least `floor`.
     fn deadline(&self, host: Incarnation, floor: Duration) -> Duration {
         let times = self.hosts.get(&host).copied().unwrap_or_default();
         let usual = times.round_trip.map_or(floor, |(mean, deviation)| 2 * mean + 4 * deviation);
@@ -103,16 +103,19 @@ impl PeerTimes {
         time * 2u32.saturating_pow(tries.saturating_sub(1))
     }
 
-    /// Notes the answer to a message of `bytes`. How long a large one takes says nothing about the next ping.
+    /// Notes the answer to a message of `bytes`: the host lives, and a large message tells the pace of its link.
     fn answered(&mut self, host: Incarnation, lane: Lane, bytes: usize, took: Duration) {
         let times = self.entry(host);
         times.misses = 0;
-        if lane == Lane::Bulk {
-            if bytes >= TELLING_BYTES {
-                times.bytes_per_second = Some(bytes as f64 / took.as_secs_f64());
-            }
-            return;
+        if lane == Lane::Bulk && bytes >= TELLING_BYTES {
+            times.bytes_per_second = Some(bytes as f64 / took.as_secs_f64());
         }
+    }
+
+    /// Notes how long `host` took for a maintenance call. Others say nothing about the next ping: they are large, or wait
+    /// there for a reason.
+    fn took(&mut self, host: Incarnation, took: Duration) {
+        let times = self.entry(host);
         times.round_trip = Some(match times.round_trip {
             None => (took, took / 2),
             Some((mean, deviation)) => {
@@ -162,6 +165,9 @@ impl<T: Transport> Node<T> {
         let sent = Instant::now();
         let deadline = sent + self.usual_time(to);
         let result = self.call(to, request, Bytes::new(), Lane::Control, deadline).await;
+        if result.is_ok() {
+            self.times().took(to.incarnation, sent.elapsed());
+        }
         if matches!(result, Err(CallError::NoReply(_))) && self.times().missed(to.incarnation, sent) {
             tracing::info!(host = %to.name, "does not answer: taken for dead");
             self.host_failed(to.incarnation);
@@ -371,7 +377,7 @@ mod tests {
         let floor = Duration::from_millis(500);
         times.answered(HOST, Lane::Bulk, VALUE, seconds(134));
         assert_eq!(times.deadline(HOST, floor), floor);
-        times.answered(HOST, Lane::Control, 100, seconds(1));
+        times.took(HOST, seconds(1));
         assert_eq!(times.deadline(HOST, floor), MAX_CONTROL_DEADLINE);
     }
 }
