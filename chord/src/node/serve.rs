@@ -26,8 +26,6 @@ use crate::transport::{Frame, Incoming, Lane, Transport};
 
 /// The longest a request is worked on, whatever deadline it claims.
 const MAX_SERVING: Duration = Duration::from_secs(60);
-/// Bytes of an answer kept free for its head, below the transport's own limit.
-const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Ends the node with its serving: one that is deaf must not look alive, least of all to its own handles.
 struct EndsNode<T: Transport>(Arc<Node<T>>);
@@ -225,17 +223,12 @@ impl<T: Transport> Node<T> {
     async fn answer_get(&self, trail: Trail, items: &[GetItem], deadline: Instant) -> (Response, Bytes) {
         let mut answers = Vec::with_capacity(items.len());
         let mut onward = Onward::default();
-        let mut total = 0;
+        let mut room = Room { bytes: self.parameters.max_value_bytes, is_taken: false };
         for item in items {
-            if total > MAX_BODY_BYTES {
-                answers.push(enough());
-                continue;
-            }
             let answer = match self.answer_get_item(trail, item, deadline).await {
-                Ok(answer) => answer,
+                Ok(answer) => room.take(answer),
                 Err(next) => onward.put_off(answers.len(), &next),
             };
-            total += answer.1.len();
             answers.push(answer);
         }
         let forwarded = onward.into_batches().map(|(next, trail, positions)| async move {
@@ -245,8 +238,7 @@ impl<T: Transport> Node<T> {
             positions.into_iter().zip(answers)
         });
         for (i, answer) in join_all(forwarded).await.into_iter().flatten() {
-            answers[i] = if total > MAX_BODY_BYTES { enough() } else { answer };
-            total += answers[i].1.len();
+            answers[i] = room.take(answer);
         }
         items_response(answers)
     }
@@ -449,8 +441,23 @@ fn items_response(answers: Vec<ItemAnswer>) -> (Response, Bytes) {
     (Response::Items(replies), wire::join_values(values.iter()))
 }
 
-fn enough() -> ItemAnswer {
-    (ItemReply::TryAgain("the answer is large enough".into()), Bytes::new())
+/// Room for values in one answer: for as many bytes as the largest value has, which fits a frame, or for one value.
+struct Room {
+    bytes: u64,
+    is_taken: bool,
+}
+
+impl Room {
+    /// `answer`, if there is room for its value.
+    fn take(&mut self, answer: ItemAnswer) -> ItemAnswer {
+        let len = answer.1.len() as u64;
+        if self.is_taken && len > self.bytes {
+            return (ItemReply::TryAgain("the answer is large enough".into()), Bytes::new());
+        }
+        self.is_taken |= len > 0;
+        self.bytes = self.bytes.saturating_sub(len);
+        answer
+    }
 }
 
 /// What an answer that is none says about the items of `request`.
@@ -485,6 +492,17 @@ fn instead_of(response: &Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_one_answer_are_no_longer_together_than_the_longest_but_one_always_fits() {
+        let answer = |len| (ItemReply::Absent, Bytes::from(vec![0; len]));
+        let lengths = |room: u64, values: &[usize]| {
+            let mut room = Room { bytes: room, is_taken: false };
+            values.iter().map(|len| room.take(answer(*len)).1.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(100, &[60, 50, 40, 0, 1]), [60, 0, 40, 0, 0]);
+        assert_eq!(lengths(100, &[0, 200, 1]), [0, 200, 0]);
+    }
 
     #[test]
     fn updates_whose_answer_does_not_fit_are_not_called_undone() {
