@@ -129,7 +129,8 @@ impl Metrics {
 
 /// One host of a ring.
 ///
-/// None of the standard locks is ever held across an await, and no two of them at once.
+/// None of the standard locks is ever held across an await. No two of them are held at once, but that `dirty` is taken
+/// under `groups` where a hand-off begins, so that no write slips in between.
 pub(crate) struct Node<T: Transport> {
     pub(crate) transport: T,
     pub(crate) config: Config,
@@ -145,8 +146,9 @@ pub(crate) struct Node<T: Transport> {
     pub(crate) ended: watch::Sender<bool>,
     pub(crate) tasks: Tasks,
     pub(crate) keys: KeyLocks,
-    /// Chunks are stored under the read half; what begins or ends a learner's copy takes the write half, so that no
-    /// late chunk lands in what is served or was cleared.
+    /// Chunks are stored, and what is over is collected, under the read half. What begins or ends a learner's copy takes
+    /// the write half, so that no late chunk lands in what is served or was cleared; so does what drops the entries of a
+    /// hand-off from here, which must not be learnt anew meanwhile, and who parts from the ring, who takes no offer.
     pub(crate) learning: tokio::sync::RwLock<()>,
     /// Bounds the operations of others that are served at once.
     pub(crate) serving: Arc<Semaphore>,
