@@ -34,6 +34,8 @@ pub const HEADER_BYTES: usize = 60;
 /// Most bytes of an encoded message (without values).
 pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
 
+/// Values up to this many bytes are copied by who keeps them.
+const UNPINNED_BYTES: usize = 4096;
 const MAGIC: [u8; 4] = *b"CHRD";
 const RESPONSE: u8 = 128;
 const UNSUPPORTED: u8 = 255;
@@ -139,7 +141,8 @@ pub fn unsupported_version() -> Frame {
     Frame::new(head.freeze(), Bytes::new())
 }
 
-/// Cuts the body's values apart: one slice a length, none left over.
+/// Cuts the body's values apart: one a length, none left over. A large value is copied out of a body of which it is
+/// less than half, so that who keeps it does not keep the body.
 ///
 /// # Errors
 /// [`WireError::Malformed`] unless the lengths add up to the body.
@@ -151,7 +154,9 @@ pub fn split_values(body: &Bytes, lengths: impl Iterator<Item = u32>) -> Result<
         let Some(end) = end else {
             return Err(WireError::Malformed("values are longer than the body"));
         };
-        values.push(body.slice(at..end));
+        let value = body.slice(at..end);
+        let pins = value.len() > UNPINNED_BYTES && value.len() < body.len() / 2;
+        values.push(if pins { Bytes::copy_from_slice(&value) } else { value });
         at = end;
     }
     if at == body.len() { Ok(values) } else { Err(WireError::Malformed("bytes behind the last value")) }

@@ -21,7 +21,7 @@ use crate::protocol::id::{Id, Interval};
 const SHARDS: usize = 256;
 
 /// Values up to this many bytes are copied. A larger one stays in the buffer it came in, which then lives as
-/// long as the value does: at worst a frame of the transport is kept for a value of this size.
+/// long as the value does. The engine hands over none that is less than half of the body it came in.
 const COPIED_VALUE_BYTES: usize = 4096;
 
 /// A store that keeps everything in memory and loses it with the process.

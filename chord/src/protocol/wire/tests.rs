@@ -114,6 +114,15 @@ fn values_must_fill_the_body_exactly() {
 }
 
 #[test]
+fn a_large_value_is_kept_in_its_body_only_where_it_is_most_of_it() {
+    let body = Bytes::from(vec![7; 100_000]);
+    let values = split_values(&body, [5_000, 60_000, 35_000].into_iter()).expect("they fit");
+    assert_eq!(values.concat(), body);
+    let shares = |value: &Bytes| body.as_ptr_range().contains(&value.as_ptr());
+    assert_eq!(values.iter().map(shares).collect::<Vec<_>>(), [false, true, false]);
+}
+
+#[test]
 fn a_message_that_does_not_fit_is_an_error_and_not_a_panic() {
     let response = Response::Items(vec![ItemReply::Storage("x".repeat(MAX_MESSAGE_BYTES))]);
     let error = encode_response(header(), &response, Bytes::new()).expect_err("it does not fit");
