@@ -1,7 +1,6 @@
 //! What an operation can end with, named by what the caller can do.
 
 use crate::protocol::peer::HostName;
-use crate::transport::TransportError;
 
 /// Why an operation has no result. Each variant says whether state changed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -94,19 +93,6 @@ impl Error {
             | Error::LastHost { .. }
             | Error::Storage(_)
             | Error::Closed(_) => false,
-        }
-    }
-}
-
-impl From<TransportError> for Error {
-    /// For questions without effect; writes name their own uncertainty.
-    fn from(error: TransportError) -> Error {
-        match error {
-            TransportError::Unreachable { .. } => Error::Unreachable(error.to_string()),
-            TransportError::TooLarge { len, max } => Error::TooLarge { what: "a frame", len, max },
-            TransportError::Overloaded { .. } => Error::Overloaded { what: "calls in flight to one host" },
-            TransportError::Closed => Error::Closed(error.to_string()),
-            TransportError::Timeout { .. } => Error::Timeout { reason: error.to_string() },
         }
     }
 }

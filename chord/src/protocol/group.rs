@@ -238,15 +238,6 @@ impl Groups {
         self.pieces(|state| !state.left)
     }
 
-    /// Pieces of the circle whose entries here mean nothing: neither held nor being learnt.
-    pub fn unheld(&self) -> Vec<Interval> {
-        self.map
-            .pieces()
-            .filter(|(_, state)| state.learning.is_none() && (state.record.is_none() || state.left))
-            .map(|(interval, _)| interval)
-            .collect()
-    }
-
     /// Hand-offs under way in either direction, each counted once.
     pub fn transfers(&self) -> usize {
         let mut all: Vec<TransferId> = self
@@ -261,11 +252,6 @@ impl Groups {
         all.sort_unstable();
         all.dedup();
         all.len()
-    }
-
-    /// Pieces of the map; it has a soft limit (protocol.md, section 6).
-    pub fn map_len(&self) -> usize {
-        self.map.len()
     }
 
     /// Begins to hand over what this host serves of `interval` and does not hand over already. `None` when that is

@@ -66,16 +66,6 @@ impl<V: Clone + PartialEq> IntervalMap<V> {
         self.update(Interval::new(cut, cut), change);
     }
 
-    /// How many pieces there are.
-    pub fn len(&self) -> usize {
-        self.pieces.len()
-    }
-
-    /// Never: every id has a value.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-
     fn cut(&mut self, at: Id) {
         if !self.pieces.contains_key(&at) {
             let value = self.at(&at).clone();

@@ -35,17 +35,6 @@ impl Routing {
         }
     }
 
-    /// Who owns `id` by predecessor and successor pointers, contacts and fingers aside: an own virtual node, or
-    /// the successor of one right before it. `None` where this host's pointers do not tell.
-    pub fn owner_in_ring_view(&self, id: &Id) -> Option<Peer> {
-        let (before, after) = self.around(id)?;
-        if after.owns(id) {
-            return Some(after.me().clone());
-        }
-        let successor = before.successors().first()?;
-        id.in_half_open(&before.me().id, &successor.id).then(|| successor.clone())
-    }
-
     /// What each own virtual node owns by its pointers. A node that knows no predecessor is left out.
     pub fn owned(&self) -> Vec<(Interval, Id)> {
         self.rings().filter_map(|ring| Some((ring.interval()?, ring.me().id))).collect()

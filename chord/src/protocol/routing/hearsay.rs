@@ -75,14 +75,6 @@ impl Routing {
         }
     }
 
-    /// Where `old` lived lives `new`: the old one has failed. Its virtual nodes join anew, by themselves.
-    pub fn replaced(&mut self, old: Incarnation, new: &Host) {
-        if old != new.incarnation {
-            self.fail(old);
-        }
-        self.alive(new);
-    }
-
     /// A virtual node of another host leaves and tells `its` pointers.
     pub fn left(&mut self, leaver: &Peer, its: &Neighbours) {
         if leaver.host.incarnation == self.host.incarnation {

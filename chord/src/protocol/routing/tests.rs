@@ -85,10 +85,11 @@ fn the_virtual_nodes_of_a_host_answer_as_one() {
     assert_eq!(owner(51), (on(50, 2), on(100, 1)));
     assert_eq!(owner(120), (on(100, 1), on(150, 3)));
     assert_eq!(owner(151), (on(150, 3), on(250, 2)));
-    assert_eq!(routing.owner_in_ring_view(&id(60)), Some(on(100, 1)));
-    assert_eq!(routing.owner_in_ring_view(&id(120)), Some(on(150, 3)));
-    assert_eq!(routing.owner_in_ring_view(&id(200)), None, "beyond the successor the ring does not tell");
-    assert_eq!(routing.believed_owner(&id(200)), Some(on(250, 2)), "but the contact table has a guess");
+    assert_eq!(
+        routing.believed_owner(&id(200)),
+        Some(on(250, 2)),
+        "beyond the successor the contact table has a guess"
+    );
 }
 
 #[test]
@@ -296,7 +297,8 @@ fn a_virtual_node_that_is_removed_is_spliced_out_by_its_siblings() {
 #[test]
 fn a_host_found_restarted_is_forgotten_in_its_former_life() {
     let mut routing = two_nodes();
-    routing.replaced(Incarnation(3), &host(33));
+    routing.fail(Incarnation(3));
+    routing.alive(&host(33));
     assert!(routing.is_lost(Incarnation(3)) && !routing.is_lost(Incarnation(33)));
     assert!(routing.rings().all(|ring| ring.successors().iter().all(|peer| *peer.host != *host(3))));
 }
