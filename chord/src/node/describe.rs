@@ -40,7 +40,7 @@ impl<T: Transport> Node<T> {
     /// Everything about this host, for others.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when the store has not told by `deadline` what it holds.
+    /// As [`Node::stock`].
     pub(crate) async fn describe(&self, deadline: Instant) -> Result<Description, Error> {
         let stock = self.stock(deadline).await?;
         let nodes = self
