@@ -8,7 +8,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::error::Error;
-use crate::experiments::{beside, fingers, hash, hops, join, mapping, network};
+use crate::experiments::{
+    balance, beside, draw, fingers, hash, hops, join, load, mapping, network, worksheet,
+};
 use crate::report::{Report, check_directory};
 
 /// See how Chord works and what it costs: experiments on the engine's own protocol code.
@@ -85,6 +87,8 @@ pub enum Command {
     ModN(mapping::ModNArgs),
     /// Servers chosen by consistent hashing: which keys move when servers are added.
     Consistent(mapping::ConsistentArgs),
+    /// What one more server moves, and how even the load is, by three ways to choose servers.
+    Balance(balance::BalanceArgs),
     /// The table of a ring: every node, its neighbours and what it owns.
     Network(network::NetworkArgs),
     /// Finger tables.
@@ -93,8 +97,14 @@ pub enum Command {
     Hops(hops::HopsArgs),
     /// A ring before and after nodes join: which links and fingers changed.
     Join(join::JoinArgs),
+    /// How evenly ids and keys are spread over hosts, and what more virtual nodes cost.
+    Load(load::LoadArgs),
     /// Chord's hops beside what a B-tree, CAN or Kademlia needs.
     Beside(beside::BesideArgs),
+    /// The ring as a picture: nodes, what they own, fingers, the path of a lookup.
+    Draw(draw::DrawArgs),
+    /// Exercises on a ring of 6 bits, with the engine's answers step by step.
+    Worksheet(worksheet::WorksheetArgs),
 }
 
 impl Command {
@@ -103,11 +113,15 @@ impl Command {
             Command::Hash(arguments) => arguments.run(setting),
             Command::ModN(arguments) => arguments.run(setting),
             Command::Consistent(arguments) => arguments.run(setting),
+            Command::Balance(arguments) => arguments.run(setting),
             Command::Network(arguments) => arguments.run(setting),
             Command::Fingers(arguments) => arguments.run(setting),
             Command::Hops(arguments) => arguments.run(setting),
             Command::Join(arguments) => arguments.run(setting),
+            Command::Load(arguments) => arguments.run(setting),
             Command::Beside(arguments) => arguments.run(setting),
+            Command::Draw(arguments) => arguments.run(setting),
+            Command::Worksheet(arguments) => arguments.run(setting),
         }
     }
 }
@@ -126,7 +140,8 @@ impl Cli {
         let text = if self.common.json {
             serde_json::to_string_pretty(&report.json()).expect("a report is plain data")
         } else {
-            report.text()
+            let picture = report.printed_picture().filter(|_| self.common.out.is_none());
+            picture.map_or_else(|| report.text(), str::to_owned)
         };
         print_line(&text)?;
         for path in written {

@@ -12,4 +12,7 @@ pub mod experiments;
 pub mod network;
 pub mod progress;
 pub mod report;
+pub mod ring_picture;
 pub mod statistics;
+pub mod traffic;
+pub mod upkeep;

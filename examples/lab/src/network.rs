@@ -1,6 +1,6 @@
 //! Named nodes and the ring they form.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chord::protocol::id::{Id, IdSpace};
 use chord::protocol::routing::RoutingLimits;
@@ -9,9 +9,10 @@ use chord::protocol::successors::SuccessorLimits;
 use rand::Rng;
 
 use crate::error::Error;
+use crate::progress::Progress;
 
 /// Rings of more nodes are linked ideally instead of being formed join by join.
-pub const MAX_FORMED: usize = 2_000;
+pub const MAX_FORMED: usize = 500;
 /// Nodes of a ring, at most: what fits 16 GiB with room.
 pub const MAX_NODES: usize = 1 << 21;
 /// Rounds within which a ring must have settled.
@@ -45,6 +46,23 @@ impl Network {
         }
         network.extend(prefix, count)?;
         Ok(network)
+    }
+
+    /// These nodes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for none, or two at one place.
+    pub fn of(space: IdSpace, nodes: Vec<Node>) -> Result<Network, Error> {
+        if nodes.is_empty() {
+            return Err(Error::invalid("expected at least one node"));
+        }
+        let mut seen = BTreeMap::new();
+        for node in &nodes {
+            if let Some(twin) = seen.insert(node.id, &node.name) {
+                return Err(Error::invalid(format!("{twin} and {} have one id: use more bits", node.name)));
+            }
+        }
+        Ok(Network { space, nodes })
     }
 
     /// Adds `count` nodes `prefix0`, `prefix1`, ..., passing over names whose ids are taken.
@@ -132,11 +150,13 @@ impl Network {
         }
         let mut simulation = Simulation::new(self.space, limits);
         simulation.create(&[self.nodes[0].id]);
+        let mut progress = Progress::new("joins", self.nodes.len());
         for (number, node) in self.nodes.iter().enumerate().skip(1) {
             let known = rng.random_range(0..number);
             simulation
                 .join(&[node.id], known)
                 .map_err(|error| Error::Failed(format!("{} did not join: {error}", node.name)))?;
+            progress.step();
         }
         let rounds = settle(&mut simulation, rng)?;
         Ok((simulation, rounds))
@@ -157,6 +177,20 @@ pub fn settle(simulation: &mut Simulation, rng: &mut impl Rng) -> Result<usize, 
 pub fn paper_limits(hosts: usize) -> RoutingLimits {
     let successors = SuccessorLimits { hosts, max: hosts.max(64) };
     RoutingLimits { successors, contacts: 0, max_hops: 1 << 22 }
+}
+
+/// The part of the circle in (after, upto].
+pub fn share(space: &IdSpace, after: &Id, upto: &Id) -> f64 {
+    if after == upto {
+        return 1.0;
+    }
+    fraction(space, &space.distance(after, upto))
+}
+
+/// Where `id` lies: the part of the circle before it.
+pub fn fraction(space: &IdSpace, id: &Id) -> f64 {
+    let number = id.as_bytes().iter().fold(0.0, |number, byte| number * 256.0 + f64::from(*byte));
+    number / f64::from(space.bits()).exp2()
 }
 
 #[cfg(test)]

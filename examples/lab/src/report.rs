@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::chart::Chart;
+use crate::chart::{self, Chart};
 use crate::error::Error;
 
 /// The outcome of one experiment. Nothing of it is printed or written before all of it is there.
@@ -26,6 +26,10 @@ pub struct Report {
     pub pictures: Vec<Picture>,
     /// Sentences for people; not in the JSON.
     pub notes: Vec<String>,
+    /// What people get to read instead of all that.
+    pub page: Option<String>,
+    /// The first picture is printed when it is not written to a file.
+    pub picture_is_page: bool,
 }
 
 /// One value with a name for programs and a label for people.
@@ -135,7 +139,8 @@ impl Table {
         self.rows.push(row);
     }
 
-    fn print(&self) -> String {
+    /// As people read it.
+    pub fn print(&self) -> String {
         let mut table = comfy_table::Table::new();
         table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(&self.columns);
@@ -197,6 +202,11 @@ impl Report {
         self.pictures.push(Picture::new(chart.name, chart.svg()));
     }
 
+    /// Adds drawn charts side by side as one picture.
+    pub fn panels(&mut self, name: &str, charts: &[Chart]) {
+        self.pictures.push(Picture::new(name, chart::panels(charts)));
+    }
+
     /// The value of a figure, for tests and for experiments built on others.
     pub fn value(&self, name: &str) -> Option<&Cell> {
         self.figures.iter().find(|figure| figure.name == name).map(|figure| &figure.value)
@@ -210,7 +220,14 @@ impl Report {
 
     /// As people read it.
     pub fn text(&self) -> String {
-        let mut blocks: Vec<String> = self.tables.iter().map(Table::print).collect();
+        if let Some(page) = &self.page {
+            return page.clone();
+        }
+        let several = self.tables.len() > 1;
+        let headed = |table: &Table| {
+            if several { format!("{}:\n{}", table.name, table.print()) } else { table.print() }
+        };
+        let mut blocks: Vec<String> = self.tables.iter().map(headed).collect();
         let width = self.figures.iter().map(|figure| figure.label.chars().count()).max().unwrap_or(0);
         let lines: Vec<String> =
             self.figures.iter().map(|figure| format!("{:<width$}  {}", figure.label, figure.value)).collect();
@@ -218,6 +235,11 @@ impl Report {
         blocks.push(self.notes.join("\n"));
         blocks.retain(|block| !block.is_empty());
         blocks.join("\n\n")
+    }
+
+    /// The picture that is printed instead of the text when it is not written to a file.
+    pub fn printed_picture(&self) -> Option<&str> {
+        self.pictures.first().filter(|_| self.picture_is_page).map(|picture| picture.svg.as_str())
     }
 
     /// As programs read it.

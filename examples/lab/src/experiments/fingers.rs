@@ -5,8 +5,10 @@ use clap::Args;
 
 use crate::cli::Setting;
 use crate::error::Error;
+use crate::experiments::draw::{MAX_DRAWN, draw_fingers};
 use crate::network::{Network, paper_limits};
-use crate::report::{Report, Table};
+use crate::report::{Cell, Picture, Report, Table};
+use crate::ring_picture::RingPicture;
 
 /// Nodes of which `--all` prints the tables, at most.
 const MAX_TABLES: usize = 1_000;
@@ -57,8 +59,15 @@ impl FingersArgs {
         report.figure(
             "distinct",
             "distinct fingers a node",
-            crate::report::Cell::Exact(distinct as f64 / shown.len() as f64),
+            Cell::Exact(distinct as f64 / shown.len() as f64),
         );
+        if self.nodes <= MAX_DRAWN {
+            let number = shown[0];
+            let title = format!("The fingers of {} among {} nodes", network.nodes()[number].name, self.nodes);
+            let mut picture = RingPicture::of(&network, 1, title);
+            draw_fingers(&mut picture, &network, &simulation, number, number);
+            report.pictures.push(Picture::new("fingers", picture.svg()));
+        }
         Ok(report)
     }
 }

@@ -9,9 +9,11 @@ use rand::Rng;
 
 use crate::cli::Setting;
 use crate::error::Error;
+use crate::experiments::draw::MAX_DRAWN;
 use crate::experiments::network::links;
 use crate::network::{Network, paper_limits, settle};
-use crate::report::{Cell, Report, Table};
+use crate::report::{Cell, Picture, Report, Table};
+use crate::ring_picture::{RingPicture, shortened};
 
 /// Which ring, and how many join.
 #[derive(Debug, Args)]
@@ -29,6 +31,9 @@ impl JoinArgs {
     /// # Errors
     /// [`Error::Invalid`] for no or too many nodes; [`Error::Failed`] if the ring does not settle.
     pub fn run(&self, setting: &Setting) -> Result<Report, Error> {
+        if self.nodes.saturating_add(self.joining) > MAX_DRAWN {
+            return Err(Error::invalid(format!("expected at most {MAX_DRAWN} nodes in all")));
+        }
         let mut network = Network::named(setting.space, "node_", self.nodes)?;
         let mut rng = setting.rng();
         let (mut simulation, _) = network.formed(paper_limits(4), &mut rng)?;
@@ -54,7 +59,30 @@ impl JoinArgs {
         report.figure("changed_fingers", "fingers that changed", before.changed_fingers(&after));
         report.figure("rounds", "rounds until every pointer was ideal again", rounds);
         report.figure("messages", "messages for that", simulation.messages() - messages);
+        report.pictures.push(Picture::new("join", self.draw(&network, &before, &after)));
         Ok(report)
+    }
+
+    /// The ring with those that joined marked, and the pointers that lead to them now.
+    fn draw(&self, network: &Network, before: &Pointers, after: &Pointers) -> String {
+        let title = match self.joining {
+            1 => format!("One node joins {}", self.nodes),
+            joining => format!("{joining} nodes join {}", self.nodes),
+        };
+        let mut picture = RingPicture::of(network, 1, title);
+        for node in &network.nodes()[self.nodes..] {
+            let number = picture.number(&node.name);
+            picture.nodes[number].marked = true;
+        }
+        let (mut links, mut fingers) = (Vec::new(), Vec::new());
+        for (number, pointer, old, new) in before.changed(after) {
+            let name = &network.nodes()[number].name;
+            let line = format!("{name}, {pointer}:  {} → {}", shortened(old), shortened(new));
+            if pointer.starts_with("finger") { fingers.push(line) } else { links.push(line) }
+        }
+        picture.words.push(("Links that changed".to_owned(), links));
+        picture.words.push(("Fingers that changed".to_owned(), fingers));
+        picture.svg()
     }
 }
 

@@ -6,9 +6,11 @@
 use chord::protocol::id::{Id, IdSpace};
 use clap::Args;
 
+use crate::chart::{Axis, Chart, Look, Scale, Series};
 use crate::cli::Setting;
 use crate::error::Error;
 use crate::network::{MAX_NODES, Network};
+use crate::progress::Progress;
 use crate::report::{Cell, Report, Table};
 
 /// Keys of one experiment, at most.
@@ -78,11 +80,16 @@ impl Scenario {
         ];
         let mut table = Table::new("mapping", columns);
         let mut moved = 0usize;
+        let mut loads = [vec![0u64; self.servers], vec![0u64; after]];
+        let mut progress = Progress::new("keys", self.keys);
         for i in 0..self.keys {
             let key = format!("cached_data_{i}");
             let id = space.id_of(key.as_bytes());
             let (old, new) = (mapping(self.servers, &id), mapping(after, &id));
             moved += usize::from(old != new);
+            loads[0][old] += 1;
+            loads[1][new] += 1;
+            progress.step();
             if i < MAX_ROWS {
                 let mark = if old == new { Cell::Empty } else { "moved".into() };
                 table.row([key.into(), space.show(&id).into(), name(old).into(), name(new).into(), mark]);
@@ -95,7 +102,30 @@ impl Scenario {
         report.figure("moved", "keys that move", moved);
         report.figure("moved_share", "their share", Cell::Exact(moved as f64 / self.keys as f64));
         report.notes.push(format!("{moved} out of {} keys move", self.keys));
+        report.chart(&self.chart(report.experiment, moved, &loads));
         report
+    }
+
+    /// The keys of each server, before and after.
+    fn chart(&self, experiment: &'static str, moved: usize, loads: &[Vec<u64>; 2]) -> Chart {
+        let ranked = |loads: &Vec<u64>| -> Vec<(f64, f64)> {
+            let mut sorted = loads.clone();
+            sorted.sort_unstable();
+            sorted.iter().enumerate().map(|(rank, keys)| ((rank + 1) as f64, *keys as f64)).collect()
+        };
+        let way =
+            if experiment == "mod-n" { "modulo the number of servers" } else { "by consistent hashing" };
+        let label = |servers: usize| format!("among {servers} servers");
+        Chart {
+            name: experiment,
+            title: format!("{moved} out of {} keys move: {way}", self.keys),
+            x: Axis::new("servers, the emptiest first", Scale::Linear),
+            y: Axis::new("keys on the server", Scale::Linear),
+            series: vec![
+                Series::new(label(self.servers), Look::Measured, ranked(&loads[0])),
+                Series::new(label(self.servers + self.additional), Look::Measured, ranked(&loads[1])),
+            ],
+        }
     }
 }
 

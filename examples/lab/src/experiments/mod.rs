@@ -1,9 +1,13 @@
 //! The experiments, a module each: arguments in, a [`crate::report::Report`] out.
 
+pub mod balance;
 pub mod beside;
+pub mod draw;
 pub mod fingers;
 pub mod hash;
 pub mod hops;
 pub mod join;
+pub mod load;
 pub mod mapping;
 pub mod network;
+pub mod worksheet;

@@ -1,13 +1,14 @@
 //! `chord-lab network`: the table of a ring.
 
-use chord::protocol::id::{Id, IdSpace};
 use chord::protocol::simulate::Simulation;
 use clap::Args;
 
 use crate::cli::Setting;
 use crate::error::Error;
-use crate::network::{Network, paper_limits};
-use crate::report::{Report, Table};
+use crate::experiments::draw::{MAX_DRAWN, nodes_in_words};
+use crate::network::{Network, paper_limits, share};
+use crate::report::{Picture, Report, Table};
+use crate::ring_picture::RingPicture;
 
 /// Which ring.
 #[derive(Debug, Args)]
@@ -29,6 +30,11 @@ impl NetworkArgs {
         report.tables.push(links("network", &network, &simulation));
         report.figure("rounds", "rounds until every pointer was ideal", rounds);
         report.figure("messages", "messages to form it", simulation.messages());
+        if self.nodes <= MAX_DRAWN {
+            let mut picture = RingPicture::of(&network, 1, format!("A ring of {} nodes", self.nodes));
+            picture.words.push(nodes_in_words(&picture));
+            report.pictures.push(Picture::new("network", picture.svg()));
+        }
         Ok(report)
     }
 }
@@ -50,17 +56,4 @@ pub(super) fn links(name: &'static str, network: &Network, simulation: &Simulati
         ]);
     }
     table
-}
-
-/// The part of the circle in (after, upto].
-pub(super) fn share(space: &IdSpace, after: &Id, upto: &Id) -> f64 {
-    if after == upto {
-        return 1.0;
-    }
-    number(&space.distance(after, upto)) / f64::from(space.bits()).exp2()
-}
-
-/// `id` as a number, rounded.
-pub(super) fn number(id: &Id) -> f64 {
-    id.as_bytes().iter().fold(0.0, |number, byte| number * 256.0 + f64::from(*byte))
 }
