@@ -30,6 +30,7 @@ Examples:
   chord-lab network 10 --bits 8 --hash md5        a small ring: who is where, who follows whom
   chord-lab hops 100 100 --naive --bits 8 --hash md5
   chord-lab hops 4096 10000 --out figures         tables as CSV, figures as JSON, pictures as SVG
+  chord-lab draw 20 --fingers node_3 --route hello > ring.svg
 
 One seed gives one result. Exit status: 0 success; 1 something that must hold did not; 2 a mistake in the command line.";
 

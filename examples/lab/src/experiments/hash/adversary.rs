@@ -9,7 +9,7 @@ use rand::Rng;
 use super::forge;
 
 /// Keys that are searched by trying.
-const WANTED: usize = 32;
+const WANTED: usize = 128;
 /// Keys that are calculated, for the arc and for one id.
 const CALCULATED: u64 = 10_000;
 
