@@ -7,6 +7,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tempfile::NamedTempFile;
 
 use crate::chart::{self, Chart};
 use crate::error::Error;
@@ -257,7 +258,7 @@ impl Report {
     }
 
     /// Writes the JSON, a CSV file for each table and an SVG file for each picture to `directory`, each whole or not
-    /// at all. Returns their paths.
+    /// at all, and none when one of them cannot be written. Returns their paths.
     ///
     /// # Errors
     /// [`Error::Invalid`] when a file cannot be written.
@@ -270,7 +271,10 @@ impl Report {
         for picture in &self.pictures {
             files.push((format!("{}.svg", picture.name), picture.svg.clone().into_bytes()));
         }
-        files.into_iter().map(|(name, bytes)| write_file(directory, &name, &bytes)).collect()
+        // All are on the disk before the first gets its name.
+        let staged: Result<Vec<_>, Error> =
+            files.into_iter().map(|(name, bytes)| stage(directory, &name, &bytes)).collect();
+        staged?.into_iter().map(|(file, path)| name_file(file, path)).collect()
     }
 }
 
@@ -280,18 +284,26 @@ impl Report {
 /// [`Error::Invalid`] when they cannot.
 pub fn check_directory(directory: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(directory).map_err(|error| Error::file(directory, error))?;
-    tempfile::NamedTempFile::new_in(directory).map_err(|error| Error::file(directory, error)).map(drop)
+    NamedTempFile::new_in(directory).map_err(|error| Error::file(directory, error)).map(drop)
 }
 
-fn write_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
+/// Writes a file that has no name yet, and says which it is to have.
+fn stage(directory: &Path, name: &str, bytes: &[u8]) -> Result<(NamedTempFile, PathBuf), Error> {
     let path = directory.join(name);
-    let written = || -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(Error::file(&path, "is a directory"));
+    }
+    let written = || -> std::io::Result<NamedTempFile> {
         let mut file = tempfile::Builder::new().permissions(readable()).tempfile_in(directory)?;
         file.write_all(bytes)?;
-        file.persist(&path)?;
-        Ok(())
+        Ok(file)
     };
-    written().map_err(|error| Error::file(&path, error))?;
+    let file = written().map_err(|error| Error::file(&path, error))?;
+    Ok((file, path))
+}
+
+fn name_file(file: NamedTempFile, path: PathBuf) -> Result<PathBuf, Error> {
+    file.persist(&path).map_err(|error| Error::file(&path, error.error))?;
     Ok(path)
 }
 

@@ -90,7 +90,7 @@ fn bad_input_ends_with_one_clear_line_and_leaves_no_file() {
 }
 
 #[test]
-fn what_the_parser_refuses_is_named_with_exit_status_2() {
+fn what_the_parser_refuses_is_named_in_one_line_too() {
     let mistakes = [
         ("network 5 --hash sha0", "unknown hash \"sha0\""),
         ("network many", "many"),
@@ -106,7 +106,8 @@ fn what_the_parser_refuses_is_named_with_exit_status_2() {
     ];
     for (arguments, words) in mistakes {
         let error = refused(arguments);
-        assert!(error.starts_with("error: ") && error.contains(words), "{arguments}: {error}");
+        assert_eq!(error.lines().count(), 1, "{arguments}: {error}");
+        assert!(error.starts_with("chord-lab: ") && error.contains(words), "{arguments}: {error}");
     }
 }
 
@@ -120,6 +121,15 @@ fn a_directory_that_cannot_be_written_to_is_refused_before_anything_is_computed(
         assert!(error.lines().count() == 1 && error.contains(&out.display().to_string()), "{error}");
     }
     assert_eq!(std::fs::read(&file).expect("it is there"), b"not a directory");
+}
+
+#[test]
+fn when_one_file_cannot_be_written_none_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(directory.path().join("network.svg")).expect("made");
+    let error = refused(&format!("network 5 --out {}", directory.path().display()));
+    assert!(error.lines().count() == 1 && error.contains("network.svg"), "{error}");
+    assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 1);
 }
 
 #[test]
