@@ -75,7 +75,7 @@ impl JoinArgs {
             picture.nodes[number].marked = true;
         }
         let (mut links, mut fingers) = (Vec::new(), Vec::new());
-        for (number, pointer, old, new) in before.changed(after) {
+        for (number, pointer, old, new) in before.changed_runs(after) {
             let name = &network.nodes()[number].name;
             let line = format!("{name}, {pointer}:  {} → {}", shortened(old), shortened(new));
             if pointer.starts_with("finger") { fingers.push(line) } else { links.push(line) }
@@ -135,11 +135,35 @@ impl Pointers {
         self.changed(after).filter(|change| change.1.starts_with("finger")).count()
     }
 
+    /// [`Pointers::changed`], but consecutive fingers of a node that changed alike are one.
+    fn changed_runs<'a>(&'a self, after: &'a Pointers) -> Vec<(usize, String, &'a str, &'a str)> {
+        let mut runs: Vec<(usize, &str, &str, &str, &str)> = Vec::new();
+        for (number, pointer, old, new) in self.changed(after) {
+            let k = |pointer: &str| pointer.strip_prefix("finger ").and_then(|k| k.parse::<u16>().ok());
+            match runs.last_mut() {
+                Some((same, _, last, was, is))
+                    if (*same, *was, *is) == (number, old, new)
+                        && k(pointer).is_some_and(|this| k(last).is_some_and(|last| this == last + 1)) =>
+                {
+                    *last = pointer;
+                }
+                _ => runs.push((number, pointer, pointer, old, new)),
+            }
+        }
+        let name = |first: &str, last: &str| match last.strip_prefix("finger ") {
+            Some(last) if !first.ends_with(&format!(" {last}")) => format!("{first}..{last}"),
+            _ => first.to_owned(),
+        };
+        runs.into_iter()
+            .map(|(number, first, last, old, new)| (number, name(first, last), old, new))
+            .collect()
+    }
+
     fn changes(&self, after: &Pointers, network: &Network) -> Table {
         let mut table = Table::new("changes", ["node", "pointer", "before", "after"]);
-        for (number, pointer, old, new) in self.changed(after) {
+        for (number, pointer, old, new) in self.changed_runs(after) {
             let name = network.nodes()[number].name.as_str();
-            table.row([name, pointer, old, new].map(Cell::from));
+            table.row([name, &pointer, old, new].map(Cell::from));
         }
         table
     }
