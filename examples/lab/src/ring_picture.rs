@@ -11,12 +11,12 @@ use self::shapes::{arc, arrow_head, chord, colour, diamond, line, name, part, po
 use crate::network::{Network, fraction, share};
 
 /// Width and height in pixels; the ring is on the left, words are on the right.
-const SIZE: (f64, f64) = (1280.0, 860.0);
+const SIZE: (f64, f64) = (1320.0, 860.0);
 /// The ring's middle and radius.
-const CENTRE: (f64, f64) = (430.0, 440.0);
-const RADIUS: f64 = 285.0;
+const CENTRE: (f64, f64) = (450.0, 440.0);
+const RADIUS: f64 = 270.0;
 /// Where the words begin, how far apart lines are, and where they end at the latest.
-const WORDS: (f64, f64) = (880.0, 96.0);
+const WORDS: (f64, f64) = (915.0, 96.0);
 const LINE: f64 = 20.0;
 const WORDS_END: f64 = 840.0;
 /// Where the legend begins.
@@ -25,8 +25,9 @@ const LEGEND: (f64, f64) = (60.0, 836.0);
 const NAME_GAP: f64 = 0.0075;
 /// Up to so many nodes every name is written.
 const ALL_NAMED: usize = 60;
-/// Up to so many nodes names have their ids beside them.
+/// Up to so many nodes names have their ids beside them, if these have no more characters than this.
 const ALL_IDS: usize = 30;
+const SHORT_ID: usize = 5;
 const INK: &str = "#222222";
 const FINGER: &str = "#0072b2";
 const ROUTE: &str = "#d55e00";
@@ -149,15 +150,15 @@ impl RingPicture {
     fn names(&self) -> Group {
         let count = self.nodes.len();
         let along = count > 16;
-        let (gap, size) = if along { (NAME_GAP, 12) } else { (3.0 * NAME_GAP, 15) };
+        let (gap, size) = if along { (NAME_GAP, 12) } else { (3.0 * NAME_GAP, 14) };
         let named = self.named();
         let mut at: Vec<f64> = named.iter().map(|(i, _)| self.nodes[*i].at).collect();
         part(&mut at, gap);
         let mut group = Group::new();
         for ((i, important), at) in named.into_iter().zip(at) {
             let place = &self.nodes[i];
-            let text = if count <= ALL_IDS {
-                format!("{} · {}", place.name, shortened(&place.id))
+            let text = if count <= ALL_IDS && place.id.len() <= SHORT_ID {
+                format!("{} · {}", place.name, place.id)
             } else {
                 place.name.clone()
             };
@@ -237,7 +238,9 @@ impl RingPicture {
         let mut group = Group::new();
         for (name, at, _) in &self.keys {
             group.append(diamond(point(*at, RADIUS)));
-            let (x, y) = point(*at, RADIUS - 26.0);
+            // The last hops of a lookup crowd there.
+            let inside = if self.route.is_empty() { 26.0 } else { 62.0 };
+            let (x, y) = point(*at, RADIUS - inside);
             let anchor = if (*at % 1.0) < 0.5 { "end" } else { "start" };
             let halo = |text: Text| text.set("stroke", "white").set("stroke-width", 4);
             let text =
