@@ -324,5 +324,6 @@ pub(crate) fn limits(config: &Config) -> RoutingLimits {
         successors: SuccessorLimits { hosts: config.successor_hosts, max: config.max_successors },
         contacts: config.contacts,
         max_hops: config.max_hops,
+        ..RoutingLimits::default()
     }
 }

@@ -323,7 +323,7 @@ impl Ring {
     /// [`Ring::find_successor`] of a node that does not look whether `id` is its own, as the first published
     /// implementations did not: a search for it then goes once round the circle. For experiments.
     pub fn find_successor_beyond(&self, id: &Id, mode: RoutingMode) -> Route {
-        if let Some(route) = self.route_from_list(id, mode) {
+        if let Some(route) = self.route_from_list(id, mode, false) {
             return route;
         }
         let next = match mode {
@@ -342,12 +342,15 @@ impl Ring {
     }
 
     /// The owner of `id` where the successor list tells it: the whole list is looked at, except in
-    /// [`RoutingMode::Naive`], which knows only the successor. An owner in the last quarter of the list is not
-    /// named: too few alternates follow, should it be dead, and whoever comes before it knows more.
-    pub(crate) fn route_from_list(&self, id: &Id, mode: RoutingMode) -> Option<Route> {
+    /// [`RoutingMode::Naive`], which knows only the successor. Unless `whole`, an owner in the last quarter of the
+    /// list is not named: too few alternates follow, should it be dead, and whoever comes before it knows more.
+    pub(crate) fn route_from_list(&self, id: &Id, mode: RoutingMode, whole: bool) -> Option<Route> {
         let known = self.known_successors();
-        let named =
-            if mode == RoutingMode::Naive { known.len().min(1) } else { known.len() - known.len() / 4 };
+        let named = match mode {
+            RoutingMode::Naive => known.len().min(1),
+            _ if whole => known.len(),
+            _ => known.len() - known.len() / 4,
+        };
         let at = known.partition_point(|peer| peer.id.in_open(&self.me.id, id));
         let owner = known[..named].get(at)?;
         let predecessor = if at == 0 { &self.me } else { &known[at - 1] };

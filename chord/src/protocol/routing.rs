@@ -35,11 +35,19 @@ pub struct RoutingLimits {
     pub contacts: usize,
     /// Calls that one lookup of `fix_fingers` may make.
     pub max_hops: usize,
+    /// Whether an owner in the last quarter of a successor list is named too, as the papers do. Off by default: if
+    /// it is dead, too few alternates follow. For experiments.
+    pub names_whole_list: bool,
 }
 
 impl Default for RoutingLimits {
     fn default() -> Self {
-        RoutingLimits { successors: SuccessorLimits::default(), contacts: 65_536, max_hops: 64 }
+        RoutingLimits {
+            successors: SuccessorLimits::default(),
+            contacts: 65_536,
+            max_hops: 64,
+            names_whole_list: false,
+        }
     }
 }
 

@@ -176,7 +176,7 @@ pub fn settle(simulation: &mut Simulation, rng: &mut impl Rng) -> Result<usize, 
 /// No contact table, and successor lists that span `hosts` other hosts: what the papers have.
 pub fn paper_limits(hosts: usize) -> RoutingLimits {
     let successors = SuccessorLimits { hosts, max: hosts.max(64) };
-    RoutingLimits { successors, contacts: 0, max_hops: 1 << 22 }
+    RoutingLimits { successors, contacts: 0, max_hops: 1 << 22, names_whole_list: false }
 }
 
 /// The part of the circle in (after, upto].

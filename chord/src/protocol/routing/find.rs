@@ -16,7 +16,7 @@ impl Routing {
         if after.owns(id) {
             return after.route_to_self();
         }
-        if let Some(route) = before.route_from_list(id, mode) {
+        if let Some(route) = before.route_from_list(id, mode, self.limits.names_whole_list) {
             return route;
         }
         if mode == RoutingMode::Naive {

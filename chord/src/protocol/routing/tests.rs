@@ -6,7 +6,12 @@ use crate::protocol::peer::{HostName, Incarnation};
 use crate::protocol::routing::rounds::{Batches, Failed, Round};
 
 const LIMITS: RoutingLimits =
-    RoutingLimits { successors: SuccessorLimits { hosts: 3, max: 16 }, contacts: 64, max_hops: 16 };
+    RoutingLimits {
+    successors: SuccessorLimits { hosts: 3, max: 16 },
+    contacts: 64,
+    max_hops: 16,
+    names_whole_list: false,
+};
 
 fn space() -> IdSpace {
     IdSpace::new(8, HashKind::Md5).unwrap()

@@ -202,7 +202,7 @@ fn safety_holds_after_every_step_and_the_ideal_ring_follows_when_events_stop() {
         let space = IdSpace::new(bits, HashKind::Sha1).unwrap();
         let successors =
             crate::protocol::successors::SuccessorLimits { hosts: rng.random_range(2..=4), max: 64 };
-        let limits = RoutingLimits { successors, contacts: 32, max_hops: 64 };
+        let limits = RoutingLimits { successors, contacts: 32, ..RoutingLimits::default() };
         let virtual_nodes = rng.random_range(1..=3);
         let mut simulation = Simulation::new(space, limits);
         simulation.create(&ids_of(space, "host-0", virtual_nodes));

@@ -129,7 +129,7 @@ impl HopsArgs {
     fn limits(&self) -> RoutingLimits {
         let successors = SuccessorLimits { hosts: self.successors, max: self.successors };
         let contacts = if self.contacts { MAX_NODES } else { 0 };
-        RoutingLimits { successors, contacts, max_hops: 64 }
+        RoutingLimits { successors, contacts, ..RoutingLimits::default() }
     }
 }
 
