@@ -168,7 +168,10 @@ impl Routing {
             Node { ring, predecessor_heard: false, doubt: None, fixing: None, rival: None, steps_left };
         match self.position(&me.id) {
             Ok(i) => self.nodes[i] = node,
-            Err(i) => self.nodes.insert(i, node),
+            Err(i) => {
+                self.nodes.reserve_exact(1);
+                self.nodes.insert(i, node);
+            }
         }
         self.changed += 1;
         self.learn(&[me]);

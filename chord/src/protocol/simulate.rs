@@ -54,6 +54,21 @@ pub struct Found {
     pub path: Vec<Hop>,
 }
 
+/// One call of a round of maintenance.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The number of the host that is called.
+    pub to: usize,
+    /// That host.
+    pub host: &'a Arc<Host>,
+    /// What it is asked.
+    pub asks: &'a [Ask],
+    /// What it answers.
+    pub answers: Result<&'a [Answer], Failed>,
+    /// Whether its own pointers changed by it, or it has a doubt to settle: the engine then stabilizes at once.
+    pub news: bool,
+}
+
 impl Simulation {
     /// No hosts yet.
     pub fn new(space: IdSpace, limits: RoutingLimits) -> Simulation {
@@ -157,14 +172,26 @@ impl Simulation {
     /// One host runs one round to its end.
     pub fn run_round(&mut self, number: usize, kind: Round) {
         let Some(routing) = self.host_mut(number) else { return };
-        let mut batches = routing.start_round(kind);
+        let batches = routing.start_round(kind);
+        self.finish_round(number, batches, |_| {});
+    }
+
+    /// Runs a round of the host `number` to its end, which began with `batches`. `watch` is shown every call.
+    pub fn finish_round(&mut self, number: usize, mut batches: Batches, mut watch: impl FnMut(&Call<'_>)) {
         while !batches.is_empty() {
             let mut next: Batches = Vec::new();
             for (to, asks) in batches {
+                let changes = |routing: &Routing| (routing.changed(), routing.has_doubt());
+                let before = self.host(index_of(&to)).map(changes);
                 let answers = self.call(&to, &asks);
+                let news = match (before, self.host(index_of(&to)).map(changes)) {
+                    (Some((before, _)), Some((after, doubt))) => before != after || doubt,
+                    _ => false,
+                };
+                let answers = answers.as_deref().map_err(|failed| *failed);
+                watch(&Call { to: index_of(&to), host: &to, asks: &asks, answers, news });
                 let Some(routing) = self.host_mut(number) else { return };
-                let more = routing.apply(&to, &asks, answers.as_deref().map_err(|failed| *failed));
-                next.extend(more);
+                next.extend(routing.apply(&to, &asks, answers));
             }
             batches = next;
         }
@@ -284,6 +311,17 @@ impl Simulation {
         }
     }
 
+    /// The host `number` learns whom the host of `peer` named in its answer to a search for `id`.
+    fn learn_from(&mut self, number: usize, peer: &Peer, id: &Id) {
+        if self.limits.contacts == 0 {
+            return;
+        }
+        let route = self.host(index_of(&peer.host)).map(|routing| routing.route(id, RoutingMode::Fingers));
+        if let (Some(route), Some(joiner)) = (route, self.host_mut(number)) {
+            joiner.learn(route.peers());
+        }
+    }
+
     fn join_node(&mut self, number: usize, id: Id, known: usize) -> Result<(), JoinError> {
         for _ in 0..JOIN_ATTEMPTS {
             let Some(joiner) = self.host(number) else { break };
@@ -294,6 +332,7 @@ impl Simulation {
                 Lookup::new(id, RoutingMode::Fingers, view.route(&id, RoutingMode::Fingers), &me.host, 256);
             while let Next::Ask(peer) = lookup.next() {
                 self.ask_hop(&mut lookup, &peer);
+                self.learn_from(number, &peer, &id);
             }
             self.messages += lookup.hops() as u64;
             let Next::Done { predecessor, owners } = lookup.next() else { continue };
@@ -320,6 +359,6 @@ impl Simulation {
 }
 
 /// The number of a simulated host; one of another world has none that is in use.
-fn index_of(host: &Host) -> usize {
+pub fn index_of(host: &Host) -> usize {
     usize::try_from(host.incarnation.0).map_or(usize::MAX, |incarnation| incarnation.wrapping_sub(1))
 }

@@ -82,10 +82,7 @@ pub(super) struct Fixing {
 impl Routing {
     /// Begins a round.
     pub fn start_round(&mut self, kind: Round) -> Batches {
-        self.waiting.retain(|waiting| waiting.purpose.round() != kind);
-        let round = &mut self.rounds[kind as usize];
-        round.running = true;
-        round.began_at = self.changed;
+        self.begin(kind);
         let mut asked = VecDeque::new();
         match kind {
             Round::Stabilize => {
@@ -106,6 +103,31 @@ impl Routing {
             }
         }
         self.dispatch(asked)
+    }
+
+    /// Begins a round of [`Round::FixFingers`] that verifies one distinct finger of each virtual node, the next one
+    /// with each `turn`: the paper's `fix_fingers` takes one at a time. For experiments.
+    pub fn start_fixing_one(&mut self, turn: usize) -> Batches {
+        self.begin(Round::FixFingers);
+        let mut asked = VecDeque::new();
+        for i in 0..self.nodes.len() {
+            // The first run is the successor, which stabilization keeps.
+            let runs = self.nodes[i].ring.fingers().runs();
+            let mut verified = vec![true; usize::from(self.space.bits())];
+            if let Some(run) = runs.get(1 + turn % (runs.len() - 1).max(1)) {
+                verified[usize::from(run.first - 1)] = false;
+            }
+            self.nodes[i].fixing = Some(Fixing { verified, lookups: Vec::new() });
+            asked.extend(self.fix_fingers(i));
+        }
+        self.dispatch(asked)
+    }
+
+    fn begin(&mut self, kind: Round) {
+        self.waiting.retain(|waiting| waiting.purpose.round() != kind);
+        let round = &mut self.rounds[kind as usize];
+        round.running = true;
+        round.began_at = self.changed;
     }
 
     /// Takes the answers to a batch (in the order of its questions), or the host's failure, and says what to ask
@@ -151,6 +173,10 @@ impl Routing {
                 None => batches.push((host.clone(), vec![waiting.ask.clone()])),
             }
             self.waiting.push(waiting);
+        }
+        if self.waiting.is_empty() {
+            // A simulation has a million of these.
+            self.waiting = Vec::new();
         }
         for kind in [Round::Stabilize, Round::FixFingers] {
             let ended = !self.waiting.iter().any(|waiting| waiting.purpose.round() == kind);

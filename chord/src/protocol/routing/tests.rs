@@ -5,8 +5,7 @@ use crate::protocol::id::HashKind;
 use crate::protocol::peer::{HostName, Incarnation};
 use crate::protocol::routing::rounds::{Batches, Failed, Round};
 
-const LIMITS: RoutingLimits =
-    RoutingLimits {
+const LIMITS: RoutingLimits = RoutingLimits {
     successors: SuccessorLimits { hosts: 3, max: 16 },
     contacts: 64,
     max_hops: 16,

@@ -341,3 +341,26 @@ fn safety_holds_while_messages_overtake_each_other() {
     }
     assert!(ended.iter().all(|count| *count > 50), "too few ends to mean anything: {ended:?}");
 }
+
+#[test]
+fn fingers_fixed_one_at_a_time_become_ideal_within_a_few_turns_around() {
+    let mut rng = StdRng::seed_from_u64(6);
+    let mut simulation = grown(64, 1, 0, &mut rng);
+    for _ in 0..8 {
+        simulation.round(Round::Stabilize, &mut rng);
+    }
+    assert!(simulation.snapshot().unwrap().ideal_fingers().is_err(), "nothing to fix");
+    let mut asked = 0;
+    for turn in 0..40 {
+        for host in simulation.live() {
+            let batches = simulation.host_mut(host).unwrap().start_fixing_one(turn);
+            assert!(
+                batches.iter().map(|(_, asks)| asks.len()).sum::<usize>() <= 1,
+                "one finger, one question"
+            );
+            simulation.finish_round(host, batches, |_| asked += 1);
+        }
+    }
+    simulation.snapshot().unwrap().ideal_fingers().unwrap();
+    assert!(asked > 0);
+}
