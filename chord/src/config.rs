@@ -89,6 +89,11 @@ impl Interval {
     pub const fn new(floor: Duration, ceiling: Duration) -> Interval {
         Interval { floor, ceiling }
     }
+
+    /// The pause after the one of `pause`: the floor after a change, else twice as long, up to the ceiling.
+    pub fn next_pause(&self, pause: Duration, changed: bool) -> Duration {
+        if changed { self.floor } else { (2 * pause).min(self.ceiling) }
+    }
 }
 
 /// The places a host takes on the circle.
@@ -279,4 +284,21 @@ fn system_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_ceiling_and_fall_to_the_floor_after_a_change() {
+        let interval = Interval::new(Duration::from_millis(100), Duration::from_millis(500));
+        let mut pause = interval.floor;
+        let mut seen = Vec::new();
+        for changed in [false, false, false, true, false] {
+            pause = interval.next_pause(pause, changed);
+            seen.push(pause.as_millis());
+        }
+        assert_eq!(seen, [200, 400, 500, 100, 200]);
+    }
 }

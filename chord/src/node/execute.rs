@@ -62,13 +62,7 @@ impl<T: Transport> Node<T> {
             changed.as_mut().enable();
             let (verdict, promised) = {
                 let groups = self.groups();
-                let verdict = groups.verdict(id);
-                let promised = match &verdict {
-                    Verdict::Learning(_) => groups.is_learning_for(trail.min_epoch, id),
-                    Verdict::Unknown => trail.min_epoch > 0,
-                    _ => false,
-                };
-                (verdict, promised)
+                (groups.verdict(id), groups.awaits(trail.min_epoch, id))
             };
             if !promised || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return verdict;

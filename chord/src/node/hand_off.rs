@@ -19,7 +19,7 @@ use crate::protocol::group::TransferId;
 use crate::protocol::id::{Id, Interval};
 use crate::protocol::message::{EntryHead, Request, Response};
 use crate::protocol::peer::{Host, Peer};
-use crate::protocol::ring::Ring;
+use crate::protocol::placement;
 use crate::protocol::routing::{Route, RoutingMode};
 use crate::protocol::wire;
 use crate::storage::{Cursor, Stored};
@@ -75,7 +75,9 @@ impl<T: Transport> Node<T> {
     /// Looks for what this host serves and the ring says is another's, and starts to hand it over. One piece goes
     /// to one owner; what is left of it is looked at when that is done.
     pub(crate) async fn hand_off_pass(self: &Arc<Self>) {
-        for piece in self.foreign_pieces() {
+        let idle = self.groups().idle();
+        let foreign = placement::foreign_pieces(&self.routing(), idle);
+        for piece in foreign {
             let first = self.parameters.space.add(&piece.after, &Id::from_u128(1));
             let Some(owner) = self.ring_owner(&first).await else { continue };
             let owner = if owner.host.incarnation == self.me.incarnation {
@@ -87,18 +89,13 @@ impl<T: Transport> Node<T> {
             let Some(owner) = owner.filter(|owner| owner.host.incarnation != self.me.incarnation) else {
                 continue;
             };
-            let upto = if piece.contains(&owner.id) { owner.id } else { piece.upto };
-            self.start_hand_off(Interval::new(piece.after, upto), owner.host, false);
+            self.start_hand_off(placement::part_of(&piece, &owner), owner.host, false);
         }
     }
 
     /// The owner of `first`, as those before this host's next virtual node know it.
     async fn owner_before(&self, piece: &Interval, first: &Id) -> Option<Peer> {
-        let predecessor = {
-            let routing = self.routing();
-            let distance = |ring: &&Ring| self.parameters.space.distance(&piece.upto, &ring.me().id);
-            routing.rings().min_by_key(distance)?.predecessor()?.clone()
-        };
+        let predecessor = placement::node_before(&self.routing(), piece)?;
         let (_, found) = self.walk(first, RoutingMode::Fingers, Route::Closer(vec![predecessor])).await;
         found.and_then(|(_, owners)| owners.into_iter().next())
     }
@@ -128,22 +125,6 @@ impl<T: Transport> Node<T> {
             node.hand_off_due.notify_one();
         });
         true
-    }
-
-    /// What this host serves, is not handing over yet, and owns no more by the ring's pointers.
-    fn foreign_pieces(&self) -> Vec<Interval> {
-        let owned: Vec<Interval> = {
-            let routing = self.routing();
-            if routing.rings().any(|ring| ring.is_alone() || ring.interval().is_none()) {
-                return Vec::new();
-            }
-            routing.owned().into_iter().map(|(interval, _)| interval).collect()
-        };
-        let mut foreign = self.groups().idle();
-        for own in owned {
-            foreign = foreign.into_iter().flat_map(|piece| piece.without(&own)).collect();
-        }
-        foreign
     }
 
     async fn hand_over(&self, mut job: HandOff) {

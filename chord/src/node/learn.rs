@@ -10,6 +10,7 @@ use crate::protocol::group::{Group, TransferId};
 use crate::protocol::id::Interval;
 use crate::protocol::message::{EntryHead, Response};
 use crate::protocol::peer::Host;
+use crate::protocol::placement;
 use crate::protocol::wire;
 use crate::storage::{Batch, StorageError, Stored, clear_some};
 use crate::transport::Transport;
@@ -27,11 +28,10 @@ impl<T: Transport> Node<T> {
         if transfer.source != from.incarnation {
             return Response::Declined("the offer is not its sender's".into());
         }
-        if self.is_leaving() && !(leaving && self.me.incarnation < from.incarnation) {
-            return Response::Declined("this host is leaving".into());
-        }
-        if !leaving && !self.owns_by_ring(pieces) {
-            return Response::Declined("the ring names another owner here".into());
+        let is_leaving = self.is_leaving();
+        let may = placement::may_take(&self.routing(), from, pieces, leaving, is_leaving);
+        if let Err(reason) = may {
+            return Response::Declined(reason.into());
         }
         let _gate = self.learning.write().await;
         if matches!(*self.phase.borrow(), Phase::Parting | Phase::Closed(_)) {
@@ -116,12 +116,5 @@ impl<T: Transport> Node<T> {
         self.progress.done();
         self.hand_off_due.notify_one();
         Response::Installed
-    }
-
-    /// Whether the ring's pointers name this host the owner of the last id of every piece.
-    fn owns_by_ring(&self, pieces: &[(Interval, u64)]) -> bool {
-        let owned = self.routing().owned();
-        let alone = self.routing().rings().all(|ring| ring.is_alone());
-        alone || pieces.iter().all(|(piece, _)| owned.iter().any(|(own, _)| own.contains(&piece.upto)))
     }
 }

@@ -13,7 +13,8 @@ use crate::node::{Node, Phase};
 use crate::protocol::group::{Groups, TransferId};
 use crate::protocol::id::{Id, Interval};
 use crate::protocol::message::{MAX_LEAVING, Request};
-use crate::protocol::peer::{Host, Incarnation};
+use crate::protocol::peer::Host;
+use crate::protocol::placement;
 use crate::protocol::routing::{Ask, Farewells};
 use crate::transport::Transport;
 
@@ -109,7 +110,7 @@ impl<T: Transport> Node<T> {
             }
             let idle = self.groups().idle();
             for piece in idle {
-                let heirs = self.heirs(&piece);
+                let heirs = placement::heirs(&self.routing(), &piece);
                 if let Some(heir) = heirs.get(attempt % heirs.len().max(1)) {
                     self.start_hand_off(piece, heir.clone(), true);
                 }
@@ -198,32 +199,9 @@ impl<T: Transport> Node<T> {
         farewell
     }
 
-    /// The other hosts that follow `piece` on the circle, the nearest first.
-    fn heirs(&self, piece: &Interval) -> Vec<Arc<Host>> {
-        let routing = self.routing();
-        let mut following: Vec<(Id, Arc<Host>)> = routing
-            .rings()
-            .flat_map(|ring| ring.successors())
-            .filter(|peer| peer.host.incarnation != self.me.incarnation)
-            .map(|peer| (self.parameters.space.distance(&piece.upto, &peer.id), peer.host.clone()))
-            .collect();
-        following.sort_unstable();
-        let mut seen: Vec<Incarnation> = Vec::new();
-        following.retain(|(_, host)| {
-            let new = !seen.contains(&host.incarnation);
-            seen.push(host.incarnation);
-            new
-        });
-        following.into_iter().map(|(_, host)| host).collect()
-    }
-
     /// Whether this host's pointers name no other one.
     pub(crate) fn is_last_host(&self) -> bool {
-        let routing = self.routing();
-        routing.rings().all(|ring| {
-            let mut known = ring.successors().iter().chain(ring.predecessor());
-            known.all(|peer| peer.host.incarnation == self.me.incarnation)
-        })
+        placement::is_last_host(&self.routing())
     }
 
     /// Sends those who still come to the new owners, until nobody does: a write that is on its way when the
@@ -270,7 +248,7 @@ fn hold_everything(groups: &mut Groups) -> Option<Option<TransferId>> {
 mod tests {
     use super::*;
     use crate::protocol::group::Verdict;
-    use crate::protocol::peer::HostName;
+    use crate::protocol::peer::{HostName, Incarnation};
 
     /// A write that lands there after the entries were counted would be acknowledged, and gone with the host.
     #[test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use crate::config::Interval;
 use crate::error::Error;
 use crate::node::Node;
 use crate::node::call::CallError;
@@ -39,7 +38,7 @@ impl<T: Transport> Node<T> {
             }
             self.settle_rivalries().await;
             self.rejoin_stranded().await;
-            pause = next_pause(pause, changed, self.config.stabilize);
+            pause = self.config.stabilize.next_pause(pause, changed);
             tokio::select! {
                 biased;
                 () = self.ring_changed.notified() => pause = self.config.stabilize.floor,
@@ -55,7 +54,7 @@ impl<T: Transport> Node<T> {
         loop {
             tokio::time::sleep(self.jittered(pause)).await;
             let changed = self.maintain(Round::FixFingers).await;
-            pause = next_pause(pause, changed, self.config.fix_fingers);
+            pause = self.config.fix_fingers.next_pause(pause, changed);
         }
     }
 
@@ -150,26 +149,4 @@ fn messages(batches: Vec<(Arc<Host>, Vec<Ask>)>) -> impl Iterator<Item = (Arc<Ho
         let cut: Vec<_> = asks.chunks(MAX_ASKS).map(|asks| (host.clone(), asks.to_vec())).collect();
         cut
     })
-}
-
-/// Fast after a change, then twice as long each time, up to the ceiling.
-fn next_pause(pause: Duration, changed: bool, interval: Interval) -> Duration {
-    if changed { interval.floor } else { (2 * pause).min(interval.ceiling) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_ceiling_and_fall_to_the_floor_after_a_change() {
-        let interval = Interval::new(Duration::from_millis(100), Duration::from_millis(500));
-        let mut pause = interval.floor;
-        let mut seen = Vec::new();
-        for changed in [false, false, false, true, false] {
-            pause = next_pause(pause, changed, interval);
-            seen.push(pause.as_millis());
-        }
-        assert_eq!(seen, [200, 400, 500, 100, 200]);
-    }
 }

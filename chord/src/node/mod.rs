@@ -19,7 +19,6 @@ pub(crate) mod maintain;
 pub(crate) mod many;
 pub(crate) mod progress;
 pub(crate) mod route;
-pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod stock;
 pub(crate) mod sweep;

@@ -1,11 +1,10 @@
 //! Finds who answers for a key, and asks it: the operation itself is the question, so the usual request is one hop.
 //!
 //! The believed owner is asked first. A host that does not answer for the key says who may ("not mine"), which
-//! corrects the contact table and is followed; beside that a [`Lookup`] walks the ring. Nobody is asked twice in a
+//! corrects the contact table and is followed ([`crate::protocol::search`]). Nobody is asked twice in a
 //! round; rounds are repeated with growing pauses until the deadline, or until it is clear that nobody answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -13,26 +12,17 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::node::call::CallError;
 use crate::node::execute::NotDone;
-use crate::node::search::Search;
 use crate::node::{Metrics, Node};
 use crate::protocol::entry::{Entry, Update, Version};
 use crate::protocol::group::Verdict;
 use crate::protocol::id::Id;
-use crate::protocol::lookup::{Lookup, Next};
 use crate::protocol::message::{
     ActionHead, GetItem, ItemReply, NotMine, OperationId, Request, Response, Trail, UpdateItem, Updated,
 };
-use crate::protocol::peer::{Host, Incarnation, Peer};
-use crate::protocol::routing::RoutingMode;
+use crate::protocol::peer::Host;
+use crate::protocol::search::{FIRST_PAUSE, MAX_DENIALS, MAX_PAUSE, Search, SearchRound, learn_not_mine};
 use crate::transport::{Lane, Transport};
 
-/// Rounds in which every host that could hold the record denied it or was gone, before the key counts as unavailable: these,
-/// and a quarter of the operation's deadline, since records lag behind the ring while many hosts join.
-const MAX_DENIALS: u32 = 4;
-/// The pause after the first round without an answer; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// The longest pause.
-const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// A value larger than this is sent only to a host that has said it answers for the key.
 const SMALL_VALUE_BYTES: usize = 64 << 10;
 
@@ -141,7 +131,7 @@ impl<T: Transport> Node<T> {
         let mut search = Search::default();
         if started >= deadline {
             search.reason = "others of the same call took until its deadline".into();
-            return Err(search.into_error(&operation));
+            return Err(into_error(search, &operation));
         }
         let mut pause = FIRST_PAUSE;
         loop {
@@ -152,7 +142,7 @@ impl<T: Transport> Node<T> {
             let is_denied =
                 search.denials >= MAX_DENIALS && started.elapsed() >= self.config.operation_deadline / 4;
             if next >= deadline || is_denied {
-                return Err(search.into_error(&operation));
+                return Err(into_error(search, &operation));
             }
             tokio::time::sleep_until(next).await;
             pause = (2 * pause).min(MAX_PAUSE);
@@ -167,62 +157,15 @@ impl<T: Transport> Node<T> {
         search: &mut Search,
         deadline: Instant,
     ) -> Result<Option<Done>, Error> {
-        let mut asked: Vec<Incarnation> = vec![self.me.incarnation];
-        let mut hint = match self.try_here(id, operation, search, deadline).await? {
+        let hint = match self.try_here(id, operation, search, deadline).await? {
             Ok(done) => return Ok(Some(done)),
             Err(hint) => hint,
         };
-        let mode = self.config.routing;
-        let (mut guess, first) = {
-            let routing = self.routing();
-            let guess = if mode == RoutingMode::Contacts { routing.believed_owner(id) } else { None };
-            (guess.filter(|guess| guess.host.incarnation != self.me.incarnation), routing.route(id, mode))
-        };
-        // Whom this host handed the key to long ago may have handed it on since.
-        let mut former = if search.is_moved && guess.is_some() { hint.take() } else { None };
-        let mut lookup = Lookup::new(*id, mode, first, &self.me, self.config.max_hops);
-        // Nobody who could answer for the key said that it cannot now, and nobody is left to be asked.
-        let (mut denied, mut complete) = (true, false);
-        // Hosts that count as dead: asked when nobody else is left.
-        let mut dead: Vec<Arc<Host>> = Vec::new();
-        while search.hops < 4 * self.config.max_hops && Instant::now() < deadline {
-            let by_name = |host| (None, host);
-            let by_place = |peer: Peer| (Some(peer.clone()), peer.host);
-            let next = hint
-                .take()
-                .map(by_name)
-                .or_else(|| guess.take().map(by_place))
-                .or_else(|| former.take().map(by_name))
-                .or_else(|| next_peer(&mut lookup, &asked).map(by_place));
-            let (peer, host) = match next {
-                Some((peer, host)) if self.routing().is_lost(host.incarnation) => {
-                    if let Some(peer) = &peer {
-                        lookup.failed(peer);
-                    }
-                    if !dead.contains(&host) {
-                        dead.push(host);
-                    }
-                    continue;
-                }
-                Some(next) => next,
-                None => match dead.pop() {
-                    Some(host) => (None, host),
-                    None => {
-                        complete = true;
-                        break;
-                    }
-                },
-            };
-            // A host may be asked again only when its group record is known to have arrived there.
-            let again = asked.contains(&host.incarnation);
-            if again && (peer.is_some() || search.told_twice(&host)) {
-                if let Some(peer) = &peer {
-                    lookup.failed(peer);
-                }
-                continue;
-            }
-            asked.push(host.incarnation);
-            search.hops += 1;
+        let (mode, max_hops) = (self.config.routing, self.config.max_hops);
+        let mut round = SearchRound::begin(search, &self.routing(), id, mode, hint, max_hops);
+        while search.hops < 4 * max_hops && Instant::now() < deadline {
+            let next = round.next(search, |host| self.routing().is_lost(host));
+            let Some((peer, host)) = next else { break };
             match self.ask(id, &host, operation, search, deadline).await {
                 Reply::Done(done) => {
                     if let Some(peer) = peer {
@@ -232,40 +175,25 @@ impl<T: Transport> Node<T> {
                 }
                 Reply::Failed(error) => return Err(error),
                 Reply::NotMine(said) => {
-                    if said.route.peers().next().is_none() {
-                        self.routing().departed(host.incarnation);
-                    }
-                    self.learn_route(&said.route);
-                    self.routing().learn(&said.owner);
-                    if let Some(peer) = &peer {
-                        lookup.answered(peer, &said.route);
-                    }
-                    hint = search.follow(said, &self.me);
+                    learn_not_mine(&mut self.routing(), &host, &said);
+                    round.not_mine(search, peer.as_ref(), said, &self.me);
                     if search.epoch_at(&self.me) > 0 {
                         // The record was sent here, and has arrived or is about to.
                         match self.try_here(id, operation, search, deadline).await? {
                             Ok(done) => return Ok(Some(done)),
-                            Err(elsewhere) => hint = elsewhere,
+                            Err(elsewhere) => round.looked_here(elsewhere),
                         }
                     }
                 }
                 reply @ (Reply::Refused(_) | Reply::Gone(_)) => {
-                    denied &= matches!(reply, Reply::Gone(_));
+                    round.unanswered(peer.as_ref(), matches!(reply, Reply::Gone(_)));
                     if let Reply::Refused(reason) | Reply::Gone(reason) = reply {
                         search.reason = reason;
-                    }
-                    if let Some(peer) = &peer {
-                        lookup.failed(peer);
                     }
                 }
             }
         }
-        search.names(&asked, &self.me, lookup.path().iter().map(|hop| &hop.peer));
-        // A round that asked nobody denies nothing, unless the ring says that this host alone should know.
-        let own = search.is_unknown && matches!(lookup.next(), Next::Done { .. });
-        if denied && complete && (asked.len() > 1 || own) {
-            search.denials += 1;
-        }
+        round.end(search, &self.me);
         Ok(None)
     }
 
@@ -383,17 +311,19 @@ impl<T: Transport> Node<T> {
     }
 }
 
-fn nonsense() -> Error {
-    Error::TryAgain { reason: "the answer is nonsense".into() }
+/// What an operation that was answered by nobody ends with. None of it was executed.
+fn into_error(search: Search, operation: &Operation) -> Error {
+    if search.denials > 0 {
+        return Error::Unavailable { have: 0, need: 1, hosts: search.asked };
+    }
+    match operation {
+        Operation::Update { .. } => Error::TryAgain { reason: search.reason },
+        _ => Error::Timeout { reason: search.reason },
+    }
 }
 
-/// The next peer of the lookup, or of the owners it found, whose host was not asked yet.
-fn next_peer(lookup: &mut Lookup, asked: &[Incarnation]) -> Option<Peer> {
-    match lookup.next() {
-        Next::Ask(peer) => Some(peer),
-        Next::Done { owners, .. } => owners.into_iter().find(|peer| !asked.contains(&peer.host.incarnation)),
-        Next::Failed(_) => None,
-    }
+fn nonsense() -> Error {
+    Error::TryAgain { reason: "the answer is nonsense".into() }
 }
 
 /// An update as it travels, and its value.

@@ -21,6 +21,7 @@ use crate::protocol::message::{
 };
 use crate::protocol::peer::{Host, Incarnation};
 use crate::protocol::routing::{Answer, Ask};
+use crate::protocol::search;
 use crate::protocol::wire::{self, Header, WireError};
 use crate::transport::{Frame, Incoming, Lane, Transport};
 
@@ -382,15 +383,7 @@ impl<T: Transport> Node<T> {
 
     fn not_mine(&self, id: &Id, verdict: Verdict) -> NotMine {
         Metrics::add(&self.metrics.redirected, 1);
-        let holder = match verdict {
-            Verdict::Fenced(next) | Verdict::Moved(next) => {
-                next.owner().map(|owner| (owner.clone(), next.epoch))
-            }
-            Verdict::Learning(source) => Some((source, 0)),
-            Verdict::Serve { .. } | Verdict::Unknown => None,
-        };
-        let routing = self.routing();
-        NotMine { holder, owner: routing.believed_owner(id), route: routing.route(id, self.config.routing) }
+        search::not_mine(verdict, &self.routing(), id, self.config.routing)
     }
 
     /// Encodes a response to `to`: a short one in its place when it does not fit.

@@ -423,6 +423,15 @@ impl Groups {
         self.map.at(id).learning.as_ref().is_some_and(|learning| epoch > learning.epoch)
     }
 
+    /// Whether the record of `epoch` for `id`, which an asker was told is this host's, may be on its way here.
+    pub fn awaits(&self, epoch: u64, id: &Id) -> bool {
+        match self.verdict(id) {
+            Verdict::Learning(_) => self.is_learning_for(epoch, id),
+            Verdict::Unknown => epoch > 0,
+            _ => false,
+        }
+    }
+
     /// Installs, opens and serves decided records, whose entries this learner holds. `false`, and no change, when
     /// a part of them is neither being learnt by `transfer` nor installed already, it or a newer one.
     pub fn install(&mut self, transfer: TransferId, groups: &[(Interval, Group)]) -> bool {
