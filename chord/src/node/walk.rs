@@ -35,7 +35,7 @@ impl<T: Transport> Node<T> {
                 Next::Done { predecessor, owners } => return (lookup, Some((predecessor, owners))),
                 Next::Failed(_) => return (lookup, None),
                 Next::Ask(peer) => {
-                    let asks = vec![Ask::FindSuccessor { id: *id, mode }];
+                    let asks = vec![Ask::FindSuccessor { id: *id, mode: lookup.mode() }];
                     let request = Request::Round { host: self.me.clone(), asks };
                     match self.control(&peer.host, &request).await {
                         Ok(Response::Round(answers)) => match answers.first() {

@@ -1,7 +1,7 @@
 //! The iterative lookup: the asker drives, sees the path, and routes around dead hops.
 //!
 //! A [`Lookup`] says whom to ask next and is told what came back; it makes no call itself. It always ends: nobody
-//! is asked twice, and the number of calls is limited.
+//! is asked twice, but who named dead owners once more for its successors, and the number of calls is limited.
 //!
 //! Source: ToN 2003, figure 5 (`find_successor`), iterative as in section IV-D; alternates as in section IV-E-3.
 
@@ -139,9 +139,10 @@ impl Lookup {
         &self.id
     }
 
-    /// How hops are chosen; to be sent with every question.
+    /// How hops are chosen; to be sent with the next question. Who is asked once more is asked for its successors:
+    /// the owner it named is dead, and so are those it named beside it, but not all between it and the id need be.
     pub fn mode(&self) -> RoutingMode {
-        self.mode
+        if self.fresh().is_some() { self.mode } else { RoutingMode::Naive }
     }
 
     /// What to do next. Says the same until it is told something.
@@ -149,7 +150,7 @@ impl Lookup {
         if let Some((predecessor, owners)) = &self.found {
             return Next::Done { predecessor: predecessor.clone(), owners: owners.clone() };
         }
-        match self.frontier.iter().rev().find(|peer| self.may_ask(peer)) {
+        match self.fresh().or_else(|| self.once_more()) {
             None => Next::Failed(LookupError::NoRoute),
             Some(_) if self.path.len() >= self.max_hops => Next::Failed(LookupError::HopLimit),
             Some(peer) => Next::Ask(peer.clone()),
@@ -186,8 +187,22 @@ impl Lookup {
         self.path.len()
     }
 
-    fn may_ask(&self, peer: &Peer) -> bool {
-        !self.dead.contains(&peer.host.incarnation) && !self.path.iter().any(|hop| hop.peer == *peer)
+    /// The best of those who were named and not asked.
+    fn fresh(&self) -> Option<&Peer> {
+        let asked = |peer: &Peer| self.path.iter().any(|hop| hop.peer == *peer);
+        self.frontier.iter().rev().find(|peer| !self.is_dead(peer) && !asked(peer))
+    }
+
+    /// The last who named an owner that is dead, unless it was asked twice.
+    fn once_more(&self) -> Option<&Peer> {
+        let times = |peer: &Peer| self.path.iter().filter(|hop| hop.peer == *peer).count();
+        let misled = |hop: &&Hop| matches!(&hop.said, Said::Owner(owner) if self.is_dead(owner));
+        let mut misled = self.path.iter().rev().filter(misled).map(|hop| &hop.peer);
+        misled.find(|peer| self.mode != RoutingMode::Naive && !self.is_dead(peer) && times(peer) == 1)
+    }
+
+    fn is_dead(&self, peer: &Peer) -> bool {
+        self.dead.contains(&peer.host.incarnation)
     }
 
     /// Peers that are no nearer to the id than whoever named them are not asked: so no circle is walked twice.

@@ -136,3 +136,21 @@ fn a_flood_of_alternates_is_cut() {
     lookup.answered(&node(1), &closer(&flood));
     assert!(lookup.frontier.len() <= 1 + MAX_ROUTE_PEERS);
 }
+
+/// After half of 1000 nodes had failed one lookup in some thousands ended here: those named as owners were dead, and
+/// so was the one node before them that was named, but not everybody before that one.
+#[test]
+fn who_named_dead_owners_only_is_asked_for_its_successors() {
+    let mut lookup = lookup(closer(&[50]));
+    lookup.answered(&node(50), &owners(90, &[110]));
+    assert_eq!(lookup.mode(), RoutingMode::Fingers);
+    lookup.failed(&node(110));
+    lookup.failed(&node(90));
+    assert_eq!((lookup.next(), lookup.mode()), (Next::Ask(node(50)), RoutingMode::Naive));
+    lookup.answered(&node(50), &closer(&[90, 70]));
+    assert_eq!((lookup.next(), lookup.mode()), (Next::Ask(node(70)), RoutingMode::Fingers));
+    lookup.answered(&node(70), &owners(90, &[110]));
+    assert_eq!((lookup.next(), lookup.mode()), (Next::Ask(node(70)), RoutingMode::Naive));
+    lookup.answered(&node(70), &closer(&[]));
+    assert_eq!(lookup.next(), Next::Failed(LookupError::NoRoute), "nobody is asked three times");
+}
