@@ -21,7 +21,12 @@ use rand::{Rng, SeedableRng};
 
 /// Lists that span `hosts` other hosts, and no contact table: the papers have none.
 fn limits(hosts: usize) -> RoutingLimits {
-    RoutingLimits { successors: SuccessorLimits { hosts, max: 64 }, contacts: 0, max_hops: 256, names_whole_list: false }
+    RoutingLimits {
+        successors: SuccessorLimits { hosts, max: 64 },
+        contacts: 0,
+        max_hops: 256,
+        names_whole_list: false,
+    }
 }
 
 fn random_id(rng: &mut StdRng) -> Id {

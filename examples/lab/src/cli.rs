@@ -9,7 +9,8 @@ use rand::rngs::StdRng;
 
 use crate::error::Error;
 use crate::experiments::{
-    balance, beside, draw, fingers, hash, hops, join, load, mapping, network, worksheet,
+    advise, balance, beside, churn, draw, failure, fingers, hash, hops, join, load, mapping, network, scale,
+    worksheet,
 };
 use crate::report::{Report, check_directory};
 
@@ -102,6 +103,14 @@ pub enum Command {
     Load(load::LoadArgs),
     /// Chord's hops beside what a B-tree, CAN or Kademlia needs.
     Beside(beside::BesideArgs),
+    /// Hops, state, traffic, time and memory from 16 nodes to a million.
+    Scale(scale::ScaleArgs),
+    /// Many hosts fail at once: which lookups still find their owner, and how (table II of the paper).
+    Failure(failure::FailureArgs),
+    /// Hosts come and go while others look keys up (table III of the paper, and the engine's defaults).
+    Churn(churn::ChurnArgs),
+    /// Which settings suit a ring of so many hosts, and the traffic they cost.
+    Advise(advise::AdviseArgs),
     /// The ring as a picture: nodes, what they own, fingers, the path of a lookup.
     Draw(draw::DrawArgs),
     /// Exercises on a ring of 6 bits, with the engine's answers step by step.
@@ -123,6 +132,10 @@ impl Command {
             Command::Beside(arguments) => arguments.run(setting),
             Command::Draw(arguments) => arguments.run(setting),
             Command::Worksheet(arguments) => arguments.run(setting),
+            Command::Scale(arguments) => arguments.run(setting),
+            Command::Failure(arguments) => arguments.run(setting),
+            Command::Churn(arguments) => arguments.run(setting),
+            Command::Advise(arguments) => arguments.run(setting),
         }
     }
 }

@@ -173,6 +173,37 @@ pub fn settle(simulation: &mut Simulation, rng: &mut impl Rng) -> Result<usize, 
         .map_err(|violation| Error::Failed(format!("the ring did not settle: {violation}")))
 }
 
+/// `count` distinct random ids, in random order.
+///
+/// # Errors
+/// [`Error::Invalid`] for none, too many, or more than half of the ids there are.
+pub fn random_ids(space: IdSpace, count: usize, rng: &mut impl Rng) -> Result<Vec<Id>, Error> {
+    let bits = space.bits();
+    if count == 0 {
+        return Err(Error::invalid("expected at least one node"));
+    }
+    if count > MAX_NODES {
+        return Err(Error::invalid(format!("{count} nodes are too many: at most {MAX_NODES}")));
+    }
+    if bits < 64 && count as u64 > 1 << (bits - 1) {
+        return Err(Error::invalid(format!("{count} nodes at random places want more than {bits} bits")));
+    }
+    let mut taken: BTreeSet<Id> = BTreeSet::new();
+    let mut ids = Vec::with_capacity(count);
+    while ids.len() < count {
+        let id = random_id(space, rng);
+        if taken.insert(id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// A random id.
+pub fn random_id(space: IdSpace, rng: &mut impl Rng) -> Id {
+    space.id_of(&rng.random::<[u8; 16]>())
+}
+
 /// No contact table, and successor lists that span `hosts` other hosts: what the papers have.
 pub fn paper_limits(hosts: usize) -> RoutingLimits {
     let successors = SuccessorLimits { hosts, max: hosts.max(64) };

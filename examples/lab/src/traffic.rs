@@ -1,8 +1,11 @@
 //! What calls cost on the wire: frames as the engine encodes them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chord::protocol::message::{Request, Response};
 use chord::protocol::peer::{Host, Incarnation};
+use chord::protocol::simulate::Call;
 use chord::protocol::wire::{self, Header};
 
 /// Calls, and the bytes of their requests and responses. What a transport adds is not in it.
@@ -15,6 +18,13 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Counts one call of a round of maintenance by `from`.
+    pub fn round(&mut self, from: &Arc<Host>, call: &Call<'_>) {
+        let request = Request::Round { host: from.clone(), asks: call.asks.to_vec() };
+        let response = call.answers.ok().map(|answers| Response::Round(answers.to_vec()));
+        self.call(from, call.host, &request, response.as_ref());
+    }
+
     /// Counts one call, answered or not.
     pub fn call(&mut self, from: &Host, to: &Host, request: &Request, response: Option<&Response>) {
         let header = |from: Incarnation, to: Incarnation| Header { ring_tag: 1, from, to, remaining_ms: 500 };
