@@ -28,6 +28,8 @@
 //! the ring's creation; each epoch has one successor, by a decision of its own members. Source: Lamport et al.,
 //! "Vertical Paxos", 2009; Muthitacharoen et al., "Etna", 2005.
 //!
+//! Where the ring says that records belong is in [`placement`]; how an operation finds who answers, in [`search`].
+//!
 //! # Data and messages
 //! [`entry::Update::decide`] says what an update does to an entry; versions are (epoch, counter) and only grow.
 //! [`message`] is what hosts say, [`wire`] the only place that knows how it is encoded.
