@@ -1,18 +1,14 @@
 //! What a ring costs while nothing happens: the messages of maintenance, encoded by the engine.
 
-use std::collections::BTreeMap;
-
 use chord::Config;
-use chord::protocol::message::{MAX_ASKS, Request, Response};
-use chord::protocol::peer::Incarnation;
 use chord::protocol::routing::RoutingLimits;
-use chord::protocol::routing::rounds::{Batches, Round};
+use chord::protocol::routing::rounds::Round;
 use chord::protocol::simulate::Simulation;
-use chord::protocol::successors::SuccessorLimits;
 use rand::Rng;
 use rand::seq::index;
 
 use crate::traffic::Traffic;
+use crate::warm::default_limits;
 
 /// What one host sends for the ring's sake, and is answered, while nothing changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,10 +24,6 @@ pub struct Upkeep {
 /// `config`, which is where they are while nothing changes.
 pub fn upkeep(simulation: &mut Simulation, config: &Config, sample: usize, rng: &mut impl Rng) -> Upkeep {
     let live = simulation.live();
-    let numbers: BTreeMap<Incarnation, usize> = live
-        .iter()
-        .filter_map(|number| Some((simulation.host(*number)?.host().incarnation, *number)))
-        .collect();
     // Whoever was notified in a round need not ask after its predecessor in the next.
     live.iter().for_each(|number| simulation.run_round(*number, Round::Stabilize));
     let chosen = index::sample(rng, live.len(), sample.min(live.len()));
@@ -41,7 +33,7 @@ pub fn upkeep(simulation: &mut Simulation, config: &Config, sample: usize, rng: 
     for (kind, pause) in pauses {
         let mut traffic = Traffic::default();
         for at in chosen.iter() {
-            traffic.add(round(simulation, &numbers, live[at], kind));
+            traffic.add(round(simulation, live[at], kind));
         }
         let seconds = pause.as_secs_f64() * chosen.len().max(1) as f64;
         upkeep.calls += traffic.calls as f64 / seconds;
@@ -50,43 +42,18 @@ pub fn upkeep(simulation: &mut Simulation, config: &Config, sample: usize, rng: 
     upkeep
 }
 
-/// The limits of the engine's defaults, without a contact table: maintenance asks nobody for its sake.
-pub fn default_limits() -> RoutingLimits {
-    let config = Config::default();
-    RoutingLimits {
-        successors: SuccessorLimits { hosts: config.successor_hosts, max: config.max_successors },
-        contacts: 0,
-        max_hops: config.max_hops,
-    }
+/// The engine's bounds by default, without a contact table: maintenance asks nobody for its sake.
+pub fn bare_limits() -> RoutingLimits {
+    RoutingLimits { contacts: 0, ..default_limits() }
 }
 
 /// Runs one round of the host `number` to its end.
-fn round(
-    simulation: &mut Simulation,
-    numbers: &BTreeMap<Incarnation, usize>,
-    number: usize,
-    kind: Round,
-) -> Traffic {
+fn round(simulation: &mut Simulation, number: usize, kind: Round) -> Traffic {
     let mut traffic = Traffic::default();
     let Some(routing) = simulation.host_mut(number) else { return traffic };
     let me = routing.host().clone();
-    let mut batches = routing.start_round(kind);
-    while !batches.is_empty() {
-        let mut next: Batches = Vec::new();
-        for (to, asks) in batches {
-            for asks in asks.chunks(MAX_ASKS) {
-                let asked = numbers.get(&to.incarnation).and_then(|number| simulation.host_mut(*number));
-                let asked = asked.expect("all hosts of a settled ring live");
-                let answers: Vec<_> = asks.iter().map(|ask| asked.answer(ask)).collect();
-                let request = Request::Round { host: me.clone(), asks: asks.to_vec() };
-                let response = Response::Round(answers.clone());
-                traffic.call(&me, &to, &request, Some(&response));
-                let routing = simulation.host_mut(number).expect("nobody failed");
-                next.extend(routing.apply(&to, asks, Ok(&answers)));
-            }
-        }
-        batches = next;
-    }
+    let batches = routing.start_round(kind);
+    simulation.finish_round(number, batches, |call| traffic.round(&me, call));
     traffic
 }
 
@@ -104,7 +71,7 @@ mod tests {
             let hosts: Vec<Vec<Id>> = (0..50)
                 .map(|host| (0..nodes).map(|i| space.virtual_node_id(&format!("h{host}"), i)).collect())
                 .collect();
-            let mut simulation = Simulation::ideal(space, default_limits(), &hosts).unwrap();
+            let mut simulation = Simulation::ideal(space, bare_limits(), &hosts).unwrap();
             let changed = |simulation: &Simulation| -> u64 {
                 (0..50).map(|host| simulation.host(host).unwrap().changed()).sum()
             };

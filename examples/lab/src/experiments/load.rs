@@ -18,7 +18,7 @@ use crate::network::{MAX_NODES, share};
 use crate::progress::Progress;
 use crate::report::{Cell, Report, Table};
 use crate::statistics::Sample;
-use crate::upkeep::{Upkeep, default_limits, upkeep};
+use crate::upkeep::{Upkeep, bare_limits, upkeep};
 
 /// Keys of one experiment, at most.
 const MAX_KEYS: usize = 10_000_000;
@@ -78,7 +78,7 @@ impl LoadArgs {
         for virtual_nodes in &self.virtual_nodes {
             let circle = self.circle(space, given.as_deref(), *virtual_nodes);
             let hosts = self.hosts.min(UPKEEP_HOSTS);
-            let mut simulation = Simulation::ideal(space, default_limits(), &places_of(&circle, hosts))
+            let mut simulation = Simulation::ideal(space, bare_limits(), &places_of(&circle, hosts))
                 .expect("a circle has each place once");
             rows.push(Row {
                 virtual_nodes: *virtual_nodes,
