@@ -323,9 +323,8 @@ impl<T: Transport> Chord<T> {
         self.node().check().await
     }
 
-    /// Keys with a value in the whole ring, expired ones that were not collected yet included. Asks every host; a key
-    /// is counted where it is served, so one that changes hands at that moment may be left out, or counted twice when
-    /// the two hosts are asked before and after.
+    /// Keys with a value in the whole ring, expired ones that were not collected yet included. Asks every host. Keys
+    /// that change hands at that moment are counted twice: where they are served, and where they are copied to.
     ///
     /// # Errors
     /// [`Error::Timeout`] naming the hosts that did not answer, this node's own store included; [`Error::Closed`].

@@ -28,7 +28,8 @@ pub struct Status {
     pub virtual_nodes: Vec<VirtualNodeStatus>,
     /// The intervals whose group record it holds.
     pub groups: Vec<GroupStatus>,
-    /// Keys with a value in those; of a store that does not answer, what it last told.
+    /// Keys with a value in its store, copies included that it learns and does not answer for yet; of a store that
+    /// does not answer, what it last told.
     pub keys: u64,
     /// Bytes of keys and values in its store, likewise.
     pub bytes: u64,

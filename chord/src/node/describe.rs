@@ -40,7 +40,7 @@ impl<T: Transport> Node<T> {
     /// Everything about this host, for others.
     ///
     /// # Errors
-    /// As [`Node::stock`].
+    /// [`Error::Timeout`] when the store has not told by `deadline` what it holds.
     pub(crate) async fn describe(&self, deadline: Instant) -> Result<Description, Error> {
         let stock = self.stock(deadline).await?;
         let nodes = self

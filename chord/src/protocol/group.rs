@@ -95,10 +95,6 @@ impl State {
     fn forget(&mut self) {
         self.forgotten = self.learning.take();
     }
-
-    fn is_served(&self) -> bool {
-        self.record.is_some() && self.accepted.is_none() && !self.left
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -228,14 +224,7 @@ impl Groups {
 
     /// The pieces this host answers for, with their records.
     pub fn served(&self) -> Vec<(Interval, Arc<Group>)> {
-        self.pieces(State::is_served)
-    }
-
-    /// The other pieces. There may be entries of them: copies that are being learnt, or what was handed over and is not
-    /// dropped yet.
-    pub fn unserved(&self) -> Vec<Interval> {
-        let others = self.map.pieces().filter(|(_, state)| !state.is_served());
-        others.map(|(interval, _)| interval).collect()
+        self.pieces(|state| state.accepted.is_none() && !state.left)
     }
 
     /// The pieces this host answers for and does not hand over.
