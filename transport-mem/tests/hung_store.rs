@@ -215,3 +215,26 @@ async fn where_every_host_is_busy_a_read_ends_with_timeout_and_a_write_was_not_e
     assert!(is_not_executed(&write), "{write:?}");
     assert!(!occupies.is_finished(), "the host was busy all the time");
 }
+
+/// What is written during a hand-off is noted; were one begun that cannot get on, the notes would be full and all
+/// writes would wait for the one that hangs.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_hangs_before_a_hand_off_stops_the_writes_of_its_own_lock_alone() {
+    let (cluster, store) = start(1).await;
+    let node = cluster.node(0);
+    store.hang(Hang::WritesOf("stuck".into()));
+    let stuck = in_time(node.put("stuck", "second")).await;
+    assert!(is_indeterminate(&stuck), "{stuck:?}");
+    cluster.join("n1").await.expect("it joins");
+    let (keys, mut failed) = (6_000, 0);
+    for i in 0..keys {
+        let result = in_time(node.put(format!("other {i}"), "value")).await;
+        assert!(result.is_ok() || is_not_executed(&result), "{result:?}");
+        failed += usize::from(result.is_err());
+    }
+    assert!((1..=40).contains(&failed), "{failed} of {keys} keys had to wait, of which one in 512 may");
+    store.hang(Hang::Nothing);
+    cluster.settle().await;
+    let stored = 1 + keys - failed;
+    soon("every key is there once", async || node.count().await.expect("both answer") == stored as u64).await;
+}

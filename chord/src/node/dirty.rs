@@ -8,7 +8,7 @@ use crate::protocol::id::Id;
 
 /// Keys written during one hand-off that may wait to be sent; past that, writes to it wait.
 const MAX_DIRTY: usize = 4096;
-/// Bytes of them that may wait to be sent, but for one write more.
+/// Bytes of them that may wait to be sent, but for one write more under each of the keys' locks.
 const MAX_DIRTY_BYTES: usize = 16 << 20;
 /// So few waiting bytes are sent while writes are held back, unless more are written in the time that sending takes.
 pub(crate) const FEW_DIRTY_BYTES: usize = 64 << 10;

@@ -75,9 +75,11 @@ impl<T: Transport> Node<T> {
     /// Looks for what this host serves and the ring says is another's, and starts to hand it over. One piece goes
     /// to one owner; what is left of it is looked at when that is done.
     pub(crate) async fn hand_off_pass(self: &Arc<Self>) {
-        let idle = self.groups().idle();
-        let foreign = placement::foreign_pieces(&self.routing(), idle);
-        for piece in foreign {
+        // While a write hangs in the store nothing can be handed over, and trying would fill up what is noted.
+        if self.foreign_pieces().is_empty() || self.writes_are_stored().await.is_err() {
+            return;
+        }
+        for piece in self.foreign_pieces() {
             let first = self.parameters.space.add(&piece.after, &Id::from_u128(1));
             let Some(owner) = self.ring_owner(&first).await else { continue };
             let owner = if owner.host.incarnation == self.me.incarnation {
@@ -91,6 +93,12 @@ impl<T: Transport> Node<T> {
             };
             self.start_hand_off(placement::part_of(&piece, &owner), owner.host, false);
         }
+    }
+
+    /// What this host serves, is not handing over yet, and owns no more by the ring's pointers.
+    fn foreign_pieces(&self) -> Vec<Interval> {
+        let idle = self.groups().idle();
+        placement::foreign_pieces(&self.routing(), idle)
     }
 
     /// The owner of `first`, as those before this host's next virtual node know it.
@@ -128,8 +136,6 @@ impl<T: Transport> Node<T> {
     }
 
     async fn hand_over(&self, mut job: HandOff) {
-        // Every write that was decided before the hand-off began is stored once this returns. Nobody waits for it.
-        self.keys.barrier().await;
         let mut pause = RETRY_PAUSE;
         loop {
             match self.copy_and_decide(&mut job).await {
@@ -168,7 +174,6 @@ impl<T: Transport> Node<T> {
                     };
                     (job.transfer, job.pieces) = (transfer, pieces);
                     job.urgent = job.decided;
-                    self.keys.barrier().await;
                 }
             }
             tokio::time::sleep(self.jittered(pause)).await;
@@ -188,13 +193,18 @@ impl<T: Transport> Node<T> {
     }
 
     async fn copy_and_decide(&self, job: &mut HandOff) -> Result<(), Interrupted> {
+        if !job.decided {
+            // Writes that were decided before the hand-off had this name are not noted: they must be stored.
+            self.writes_are_stored().await?;
+        }
         match self.insist(job, &job.offer(self.me.clone()), Bytes::new(), Lane::Control).await? {
             Response::Learning => {}
             Response::Declined(reason) => return self.declined(job, reason).await,
             _ => return Err(Interrupted::GiveUp("the answer to the offer is nonsense".into())),
         }
         if job.place.is_none() {
-            job.place = self.hand_offs.clone().acquire_owned().await.ok();
+            // Decided as it is, nobody serves what it moves: it does not wait for those that may take hours.
+            job.place = self.hand_offs.clone().try_acquire_owned().ok();
         }
         for (piece, _) in job.pieces.clone() {
             self.copy_piece(job, piece).await?;
@@ -230,10 +240,10 @@ impl<T: Transport> Node<T> {
     async fn copy_piece(&self, job: &mut HandOff, piece: Interval) -> Result<(), Interrupted> {
         let mut after: Option<Cursor> = None;
         loop {
-            let page = self
-                .storage
-                .scan(piece, after, self.config.chunk_bytes)
+            let scan = self.storage.scan(piece, after, self.config.chunk_bytes);
+            let page = by(self.store_patience(), scan)
                 .await
+                .ok_or_else(store_hangs)?
                 .map_err(|error| Interrupted::GiveUp(error.to_string()))?;
             self.send_chunk(job, page.entries).await?;
             after = match page.next {
@@ -262,8 +272,8 @@ impl<T: Transport> Node<T> {
         Ok(())
     }
 
-    /// Returns when every write that was let in before writes were held back is stored. A store that hangs must not
-    /// make the others wait: the hand-off is given up then, which lets them go on.
+    /// Returns when every write that was let in before this was called is stored. A store that hangs must not make
+    /// others wait, who are held back or noted meanwhile: the hand-off is given up then, which lets them go on.
     async fn writes_are_stored(&self) -> Result<(), Interrupted> {
         by(self.store_patience(), Box::pin(self.keys.barrier())).await.ok_or_else(store_hangs)
     }

@@ -29,16 +29,16 @@ impl KeyLocks {
         KeyLocks { shards: (0..SHARDS).map(|_| Arc::default()).collect() }
     }
 
-    /// Waits for the lock of `id`, as long as it takes.
-    pub(crate) async fn lock(&self, id: &Id) -> KeyLock {
-        self.shard(id).lock_owned().await
+    /// The lock of `id`, if nobody holds it.
+    pub(crate) fn try_lock(&self, id: &Id) -> Option<KeyLock> {
+        self.shard(id).try_lock_owned().ok()
     }
 
     /// Waits for the lock of `id` until `deadline`; `None` if it is not to be had by then.
     pub(crate) async fn lock_by(&self, id: &Id, deadline: Instant) -> Option<KeyLock> {
-        match self.shard(id).try_lock_owned() {
-            Ok(lock) => Some(lock),
-            Err(_) => Box::pin(timeout_at(deadline, self.lock(id))).await.ok(),
+        match self.try_lock(id) {
+            Some(lock) => Some(lock),
+            None => Box::pin(timeout_at(deadline, self.shard(id).lock_owned())).await.ok(),
         }
     }
 
