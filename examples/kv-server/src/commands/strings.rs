@@ -116,7 +116,8 @@ pub(super) async fn mget(node: &Node, args: &[Bytes], reply: &mut Reply) -> Resu
         for value in node.get_many(keys).await {
             let value = value?;
             bytes += value.as_ref().map_or(0, Bytes::len);
-            if bytes > limit {
+            // One value alone is sent whatever its size, as by GET.
+            if bytes > limit && !values.is_empty() {
                 return Err(Failure::text(format!(
                     "ERR the values of this MGET exceed {limit} bytes: ask for fewer keys at once"
                 )));
