@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use support::{lab, text};
 
 /// Every command with arguments that take little time.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 16] = [
     "hash one two",
     "hash compare --untimed --keys 1000 --arc-bits 8",
     "mod-n 5 100",
@@ -20,6 +20,9 @@ const COMMANDS: [&str; 13] = [
     "hops 64 200 --contacts",
     "join 12 --joining 2",
     "load 20 --virtual-nodes 1,4 --keys 500",
+    "beside kademlia --max-power 5",
+    "failure --hosts 60 --rings 2 --lookups 200",
+    "churn --hosts 60 --rate 0.5 --minutes 0.2 --paper-minutes 2",
     "draw 12 --fingers node_3 --route hello",
     "draw 6 --virtual-nodes 4 --route hello --naive",
     "worksheet",
@@ -62,6 +65,14 @@ fn bad_input_ends_with_one_clear_line_and_leaves_no_file() {
         ("consistent 5 5 --virtual-nodes 0".into(), "virtual nodes"),
         ("balance --bits 8".into(), "more than the 256 ids"),
         ("balance --keys 0".into(), "keys"),
+        ("failure --hosts 0".into(), "hosts"),
+        ("failure --hosts 100000".into(), "hosts"),
+        ("churn --hosts 0".into(), "hosts"),
+        ("churn --rate NaN".into(), "rate"),
+        ("churn --minutes inf".into(), "minutes"),
+        ("advise --hosts 0 --churn 1".into(), "hosts"),
+        ("advise --hosts 100 --churn NaN".into(), "churn"),
+        ("scale --max-nodes 0".into(), "nodes"),
         ("hash compare me".into(), "hash -- compare"),
         ("hash compare --keys 0".into(), "keys"),
         ("load 0".into(), "host"),
@@ -176,7 +187,7 @@ fn the_word_compare_can_be_hashed() {
 #[test]
 fn every_command_explains_itself() {
     let help = text("--help");
-    for command in COMMANDS {
+    for command in COMMANDS.into_iter().chain(["scale", "advise"]) {
         let name = command.split(' ').next().expect("a word");
         assert!(help.contains(&format!("  {name} ")), "{name} is not in the list");
         let its = text(&format!("{name} --help"));

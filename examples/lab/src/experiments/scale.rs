@@ -155,7 +155,7 @@ impl ScaleArgs {
     ) -> Result<(), Error> {
         let before = changes(simulation, size.nodes);
         let numbers = rand::seq::index::sample(rng, size.nodes, size.nodes.min(self.check));
-        let metered = METERED.min(numbers.len()).saturating_sub(size.metered);
+        let metered = numbers.len().min(METERED.saturating_sub(size.metered));
         let mut progress = Progress::new("rounds of maintenance", numbers.len());
         for (i, number) in numbers.iter().enumerate() {
             if i < metered {

@@ -19,8 +19,8 @@ use crate::warm::default_limits;
 
 /// Rings of so many hosts are simulated unasked.
 const SMALL: usize = 100;
-/// Rings of more are not.
-const MAX_CHECKED: usize = 4_000;
+/// Rings of more are not: their warm contact tables do not fit 16 GiB.
+const MAX_CHECKED: usize = 2_000;
 /// Simulated time, in seconds: at least, and at most.
 const CHECKED: (f64, f64) = (60.0, 1_800.0);
 /// Joins after which the ring's settling is watched.
@@ -139,7 +139,7 @@ impl AdviseArgs {
         if checked.is_none() {
             report
                 .notes
-                .push("Not checked by a simulation: ask for it with --check (50 to 4000 hosts).".into());
+                .push("Not checked by a simulation: ask for it with --check (50 to 2000 hosts).".into());
         }
         self.draw(&mut report, advice, checked);
         report

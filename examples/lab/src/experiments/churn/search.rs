@@ -62,6 +62,7 @@ impl World {
         let from = lookup.from;
         if self.ring.host(from).is_none() {
             // The asker has left.
+            self.tallies.abandoned += 1;
             return Ok(());
         }
         let me = self.host(from);

@@ -1,6 +1,7 @@
 //! Who serves what, as the hosts' own records say: that no two ever serve one id is checked at every change.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 
 use chord::protocol::group::Groups;
 use chord::protocol::id::{Id, Interval};
@@ -40,15 +41,14 @@ impl Serving {
         found.is_some_and(|(_, (interval, by))| *by == host && interval.contains(id))
     }
 
-    /// Another's interval that has an id in common with `interval`: one that ends in it, or the next behind it.
+    /// Another's interval that has an id in common with `interval`. Those of others have none with each other, so it is
+    /// one that ends in it, or the next that ends behind it.
     fn overlap(&self, interval: &Interval) -> Option<(Interval, usize)> {
-        let next = |id: &Id| self.intervals.range(id..).next().or_else(|| self.intervals.iter().next());
-        let candidates = [next(&interval.after), next(&interval.upto)].into_iter().flatten();
-        let first =
-            candidates.map(|(_, found)| *found).find(|(other, _)| !interval.intersect(other).is_empty());
-        // The next end at or after `after` may be `after` itself, whose interval ends just before this one.
-        let behind = self.intervals.range(..=interval.upto).next_back().map(|(_, found)| *found);
-        first.or(behind.filter(|(other, _)| !interval.intersect(other).is_empty()))
+        let first = self.intervals.iter().next();
+        let behind = self.intervals.range((Excluded(interval.after), Unbounded)).next().or(first);
+        let last = self.intervals.range(interval.upto..).next().or(first);
+        let candidates = [behind, last].into_iter().flatten().map(|(_, found)| *found);
+        candidates.into_iter().find(|(other, _)| !interval.intersect(other).is_empty())
     }
 }
 
@@ -83,5 +83,22 @@ mod tests {
         serving.update(0, &at_a).unwrap();
         serving.update(1, &at_b).unwrap();
         assert!(serving.update(0, &before).is_err(), "as if it had not been fenced");
+    }
+
+    #[test]
+    fn an_interval_across_zero_is_compared_with_all_that_end_in_it() {
+        let id = Id::from_u128;
+        let mut serving = Serving::default();
+        for (host, after, upto) in [(1, 5, 10), (2, 10, 20), (3, 30, 40)] {
+            let interval = Interval::new(id(after), id(upto));
+            serving.intervals.insert(interval.upto, (interval, host));
+        }
+        let found = |after, upto| serving.overlap(&Interval::new(id(after), id(upto))).map(|(_, host)| host);
+        assert_eq!((found(40, 5), found(20, 30)), (None, None));
+        assert_eq!(
+            (found(40, 6), found(39, 5), found(20, 5), found(15, 16)),
+            (Some(1), Some(3), Some(3), Some(2))
+        );
+        assert!(found(7, 7).is_some());
     }
 }

@@ -70,6 +70,8 @@ pub struct Tallies {
     pub joins: u64,
     /// Calls they made for it.
     pub join_calls: u64,
+    /// Lookups that ended because their asker left.
+    pub abandoned: u64,
     /// Hosts that found no place.
     pub refused_joins: u64,
     /// Hosts that left.

@@ -21,6 +21,7 @@ use chord::protocol::routing::{Routing, RoutingLimits};
 use chord::protocol::simulate::{Simulation, index_of};
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 
 use super::hand_off::HandOff;
 use super::queue::{Queue, poisson};
@@ -32,7 +33,7 @@ use crate::error::Error;
 use crate::network::random_id;
 use crate::progress::Progress;
 use crate::traffic::Traffic;
-use crate::warm::{self, default_limits, default_virtual_nodes, host_ids};
+use crate::warm::{self, default_deadline, default_limits, default_virtual_nodes, host_ids};
 
 /// How often group records are compared with the ring, when nothing calls for it; as in the engine.
 const HAND_OFF_INTERVAL: Duration = Duration::from_secs(1);
@@ -161,14 +162,19 @@ impl World {
     pub fn run(&mut self) -> Result<(), Error> {
         let mut progress = Progress::new("simulated seconds", self.scenario.time.as_secs() as usize);
         let mut seconds = 0;
-        while let Some(event) = self.queue.next(self.scenario.time) {
+        // Lookups that have begun may take their time.
+        let end = self.scenario.time + default_deadline();
+        while let Some(event) = self.queue.next(end) {
+            if matches!(event, Event::LookUp { .. }) && self.queue.now() >= self.scenario.time {
+                continue;
+            }
             self.handle(event)?;
             let now = self.queue.now().as_secs() as usize;
             progress.steps(now - seconds);
             seconds = now;
         }
         self.tallies.hosts = self.live.len();
-        self.tallies.time = self.scenario.time;
+        self.tallies.time = end;
         Ok(())
     }
 
@@ -202,9 +208,13 @@ impl World {
             }
             Event::Leave => {
                 self.queue.after(poisson(self.scenario.rate, &mut self.rng), Event::Leave);
-                let host = self.live[self.rng.random_range(0..self.live.len())];
-                if let Some(member) = self.member(host).filter(|member| !member.is_leaving && !member.stays) {
-                    member.is_leaving = true;
+                let may_leave = |host: &usize| {
+                    let member = self.members.get(*host).and_then(Option::as_ref);
+                    member.is_some_and(|member| !member.is_leaving && !member.stays)
+                };
+                let leavers: Vec<usize> = self.live.iter().copied().filter(may_leave).collect();
+                if let Some(host) = leavers.choose(&mut self.rng).copied() {
+                    self.member(host).expect("it is live").is_leaving = true;
                     self.queue.after(Duration::ZERO, Event::Leaving { host, attempt: 0 });
                 }
             }
