@@ -102,6 +102,20 @@ async fn the_last_host_leaves_only_without_entries() {
     cluster.leave("n1").await.expect("there is nothing to lose");
 }
 
+/// The hand-offs to it that are still under way must get their turn, or the leave looks for their end for ever.
+#[tokio::test(start_paused = true)]
+async fn a_leave_ends_when_the_only_heir_has_just_crashed() {
+    let cluster = Cluster::of(3).await;
+    for i in 0..50 {
+        cluster.client(0).put(&format!("key{i}"), "value").await.expect("the ring serves");
+    }
+    cluster.leave("n2").await.expect("the others take its keys");
+    let node = cluster.named("n0");
+    cluster.crash("n1").await;
+    let refused = node.leave().await;
+    assert!(matches!(refused, Err(Error::LastHost { .. })), "{refused:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_host_that_leaves_leaves_no_task_and_no_listener() {
     let cluster = Cluster::of(2).await;

@@ -116,6 +116,8 @@ impl<T: Transport> Node<T> {
                 }
             }
             attempt += usize::from(tokio::time::timeout(LEAVE_INTERVAL, changed).await.is_err());
+            // Changes that are this task's own work leave no pause in which the hand-offs it began could run.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -160,6 +162,10 @@ impl<T: Transport> Node<T> {
 
     /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile.
     async fn part_as_last(&self) -> Result<Option<Farewells>, Error> {
+        // Asked first, because whoever waits for a change is woken by the attempt.
+        if !nothing_moves(&self.groups()) {
+            return Ok(None);
+        }
         // Writes wait while this host looks whether there are entries, and for ever if there are none.
         let held = self.change_groups(hold_everything);
         let Some(held) = held else { return Ok(None) };
@@ -231,10 +237,15 @@ impl<T: Transport> Node<T> {
     }
 }
 
+/// Whether no hand-off lets writes into a part of what is served.
+fn nothing_moves(groups: &Groups) -> bool {
+    groups.served().len() == groups.idle().len()
+}
+
 /// Holds writes back in all that is served, by one hand-off to nobody, if anything is served. `None`, and no change,
 /// while another hand-off still lets writes into a part of it.
 fn hold_everything(groups: &mut Groups) -> Option<Option<TransferId>> {
-    if groups.served().len() != groups.idle().len() {
+    if !nothing_moves(groups) {
         return None;
     }
     let held = groups.begin(Interval::whole()).map(|(transfer, _)| transfer);
