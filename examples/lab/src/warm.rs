@@ -1,13 +1,13 @@
-//! Hosts that know each other: rings with warm contact tables, and lookups as the engine makes them there.
+//! Hosts that know each other: rings with warm contact tables.
 
 use std::time::Duration;
 
 use chord::Config;
 use chord::protocol::id::{Id, IdSpace};
-use chord::protocol::lookup::{Hop, Route, RoutingMode, Said};
+use chord::protocol::lookup::{Hop, Said};
 use chord::protocol::peer::Peer;
 use chord::protocol::routing::{Routing, RoutingLimits};
-use chord::protocol::simulate::{Found, Simulation};
+use chord::protocol::simulate::Simulation;
 use chord::protocol::successors::SuccessorLimits;
 
 use crate::error::Error;
@@ -62,18 +62,6 @@ pub fn warm(space: IdSpace, limits: RoutingLimits, hosts: &[Vec<Id>]) -> Result<
         progress.step();
     }
     Ok(simulation)
-}
-
-/// A lookup of `id` by the host `from`, which knows `routing`: with contacts the believed owner first, then whom its
-/// pointers name, as the engine asks.
-pub fn look_up(simulation: &Simulation, from: usize, routing: &Routing, id: &Id, mode: RoutingMode) -> Found {
-    let mut first = routing.route(id, mode);
-    if mode == RoutingMode::Contacts
-        && let (Route::Closer(peers), Some(guess)) = (&mut first, routing.believed_owner(id))
-    {
-        peers.insert(0, guess);
-    }
-    simulation.lookup_from(from, first, id, mode, routing.limits().max_hops)
 }
 
 /// Calls that were not answered.

@@ -1,9 +1,12 @@
 //! `chord-lab failure`: many hosts fail at once, and nobody has noticed yet. Table II of ToN 2003, and our defaults.
 
+use chord::protocol::group::Verdict;
 use chord::protocol::id::Id;
-use chord::protocol::lookup::{RoutingMode, Said};
-use chord::protocol::routing::RoutingLimits;
-use chord::protocol::simulate::Simulation;
+use chord::protocol::lookup::RoutingMode;
+use chord::protocol::peer::Incarnation;
+use chord::protocol::routing::{Routing, RoutingLimits};
+use chord::protocol::search::{Search, SearchRound, not_mine};
+use chord::protocol::simulate::{Simulation, index_of};
 use chord::protocol::successors::SuccessorLimits;
 use clap::Args;
 use rand::rngs::StdRng;
@@ -16,7 +19,7 @@ use crate::error::Error;
 use crate::network::{paper_limits, random_id, random_ids};
 use crate::parallel;
 use crate::report::{Cell, Report, Table};
-use crate::warm::{self, default_limits, default_virtual_nodes, host_ids, timeouts};
+use crate::warm::{self, default_limits, default_virtual_nodes, host_ids};
 
 /// ToN 2003, table II: the share that fails, the mean path, the mean timeouts.
 pub const TABLE_II: [(f64, f64, f64); 6] = [
@@ -287,26 +290,43 @@ pub fn table_ii(
     Ok(sums)
 }
 
-/// One lookup as the engine makes it: rounds, each with what the ones before taught about the dead.
+/// One lookup as the engine makes it ([`SearchRound`]): rounds, each with what the ones before taught about the dead.
+/// No record is asked for: the live node at or after the id is the owner, and knows it.
 fn in_rounds(simulation: &Simulation, from: usize, id: &Id, owner: &Id, mode: RoutingMode) -> Tally {
     let mut tally = Tally::default();
-    let Some(routing) = simulation.host(from) else { return tally };
+    let owns = |routing: &Routing| routing.ring(owner).is_some();
+    let Some(asker) = simulation.host(from) else { return tally };
+    let (me, max_hops) = (asker.host(), asker.limits().max_hops);
+    let found = |tally| Tally { lookups: 1, ..tally };
+    if owns(asker) {
+        return found(tally);
+    }
+    let mut search = Search::default();
+    let mut dead: Vec<Incarnation> = Vec::new();
     let mut taught = None;
     for round in 0..MAX_ROUNDS {
-        let known = taught.as_ref().unwrap_or(routing);
-        let found = warm::look_up(simulation, from, known, id, mode);
-        let dead = timeouts(&found.path);
-        tally.path += (found.path.len() - dead) as u64;
-        tally.timeouts += dead as u64;
-        match found.owner {
-            Ok(peer) if peer.id == *owner => return Tally { lookups: 1, ..tally },
-            Ok(_) => break,
-            Err(_) => {}
+        let known = taught.as_ref().unwrap_or(asker);
+        let mut asking = SearchRound::begin(&search, known, id, mode, None, max_hops);
+        while let Some((peer, host)) = asking.next(&mut search, |host| dead.contains(&host)) {
+            let Some(asked) = simulation.host(index_of(&host)) else {
+                tally.timeouts += 1;
+                if !dead.contains(&host.incarnation) {
+                    dead.push(host.incarnation);
+                }
+                asking.unanswered(peer.as_ref(), true);
+                continue;
+            };
+            tally.path += 1;
+            if owns(asked) {
+                return found(tally);
+            }
+            let said = not_mine(Verdict::Unknown, asked, id, mode);
+            asking.not_mine(&mut search, peer.as_ref(), said, me);
         }
+        asking.end(&mut search, me);
         tally.again += u64::from(round == 0);
-        let learnt = taught.get_or_insert_with(|| routing.clone());
-        let dead = found.path.iter().filter(|hop| hop.said == Said::Dead);
-        dead.for_each(|hop| learnt.fail(hop.peer.host.incarnation));
+        let learnt = taught.get_or_insert_with(|| asker.clone());
+        dead.iter().for_each(|host| learnt.fail(*host));
     }
     // Its calls are left out of the means.
     Tally { again: tally.again, failed: 1, ..Tally::default() }
