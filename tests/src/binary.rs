@@ -5,6 +5,16 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+/// What chord-kv is made of, seen from the workspace.
+const PARTS: [&str; 6] = [
+    "Cargo.lock",
+    "chord/src",
+    "transport-mem/src",
+    "transport-quic/src",
+    "transport-zmq/src",
+    "examples/kv-server/src",
+];
+
 /// The binary under test, in the profile of the tests. `cargo test --workspace` has built it beside them; when only
 /// `chord-tests` is run it may be missing or older than its sources, and is built now, once.
 ///
@@ -19,10 +29,10 @@ fn built() -> PathBuf {
     let tests = std::env::current_exe().expect("a test knows where it runs");
     let folder = tests.parent().and_then(Path::parent).expect("tests run from target/PROFILE/deps");
     let binary = folder.join("chord-kv");
-    let main = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples/kv-server/src/main.rs");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace");
     // Asking cargo every time would not do: chord-kv on its own has fewer features than in the workspace, and both
     // would be built again and again.
-    if !is_current(&binary, &main) {
+    if !is_current(&binary, root, &PARTS) {
         let profile = folder.file_name().and_then(|name| name.to_str()).expect("target/PROFILE");
         let target = folder.parent().expect("target/PROFILE");
         let mut cargo = Command::new(env!("CARGO"));
@@ -34,29 +44,18 @@ fn built() -> PathBuf {
     binary
 }
 
-/// Whether `binary` is there, made of `main`, and none of its sources is younger: cargo notes beside it which files went
-/// into it. Another working copy may share the folder.
-fn is_current(binary: &Path, main: &Path) -> bool {
-    let modified = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
-    let (Some(built), Ok(note)) = (modified(binary), std::fs::read_to_string(binary.with_extension("d")))
-    else {
-        return false;
-    };
-    let is_older = |source: PathBuf| modified(&source).is_some_and(|changed: SystemTime| changed <= built);
-    let sources = sources(&note);
-    sources.iter().any(|source| source == main) && sources.into_iter().all(is_older)
+/// Whether `binary` is there, and no file in one of the `parts` of `root` is younger.
+fn is_current(binary: &Path, root: &Path, parts: &[&str]) -> bool {
+    let Some(built) = changed(binary) else { return false };
+    parts.iter().all(|part| changed(&root.join(part)).is_some_and(|changed| changed <= built))
 }
 
-/// The files behind the colon of a line as `make` reads it; a blank within a name has a backslash before it.
-fn sources(note: &str) -> Vec<PathBuf> {
-    let names = note.lines().filter_map(|line| line.split_once(": ")).map(|(_, names)| names);
-    let escaped = names.map(|names| names.replace("\\ ", "\0"));
-    escaped
-        .flat_map(|names| {
-            let names = names.split_whitespace().map(|name| PathBuf::from(name.replace('\0', " ")));
-            names.collect::<Vec<_>>()
-        })
-        .collect()
+/// When a file was changed last; of a folder, the youngest file in it. `None` if there is none.
+fn changed(path: &Path) -> Option<SystemTime> {
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries.flatten().filter_map(|entry| changed(&entry.path())).max(),
+        Err(_) => path.metadata().and_then(|file| file.modified()).ok(),
+    }
 }
 
 #[cfg(test)]
@@ -69,27 +68,28 @@ mod tests {
     #[test]
     fn a_binary_is_current_until_one_of_its_sources_is_younger_or_gone() {
         let folder = tempfile::tempdir().expect("a directory");
-        let path = |name: &str| folder.path().join(name);
-        let (binary, main, source) = (path("chord-kv"), path("main.rs"), path("a file.rs"));
-        assert!(!is_current(&binary, &main), "it is not there");
-        write(&binary, "").expect("a file");
-        assert!(!is_current(&binary, &main), "nobody knows what it was made of");
-        write(&source, "").expect("a file");
-        let names = [main.clone(), source.clone()].map(|path| path.display().to_string().replace(' ', "\\ "));
-        write(&main, "").expect("a file");
-        write(path("chord-kv.d"), format!("{}: {}\n", binary.display(), names.join(" "))).expect("a file");
+        let (root, binary) = (folder.path(), folder.path().join("chord-kv"));
+        let (lock, source) = (root.join("Cargo.lock"), root.join("src/deep/lib.rs"));
+        let is_current = || is_current(&binary, root, &["Cargo.lock", "src"]);
         let set = |path: &Path, seconds| {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("a time");
         };
-        set(&main, 1_000);
-        set(&source, 1_000);
+        std::fs::create_dir_all(root.join("src/deep")).expect("a folder");
+        for path in [&lock, &source] {
+            write(path, "").expect("a file");
+            set(path, 1_000);
+        }
+        assert!(!is_current(), "it is not there");
+        write(&binary, "").expect("a file");
         set(&binary, 2_000);
-        assert!(is_current(&binary, &main));
-        assert!(!is_current(&binary, &path("another/main.rs")), "it is another working copy's");
-        set(&source, 3_000);
-        assert!(!is_current(&binary, &main), "a source is younger");
+        assert!(is_current());
+        for path in [&lock, &source] {
+            set(path, 3_000);
+            assert!(!is_current(), "a source is younger");
+            set(path, 1_000);
+        }
         std::fs::remove_file(&source).expect("a file");
-        assert!(!is_current(&binary, &main), "a source is gone");
+        assert!(!is_current(), "a source is gone");
     }
 }
