@@ -1,14 +1,13 @@
 //! Hand-offs over a link of 1 Mbit/s: they have the time that their bytes take, and a leave waits while they get on.
 
-mod hanging;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use chord::protocol::id::{HashKind, Id, IdSpace};
+use chord::storage::MemoryStorage;
+use chord::storage::faulty::{DelayingFailing, Faults, Hang};
 use chord::{Chord, Config, Error, VirtualNodes};
 use chord_transport_mem::{Link, MemTransport, Network};
-use hanging::Hanging;
 use tokio::time::{Instant, sleep, timeout};
 
 /// 1 Mbit/s.
@@ -96,7 +95,7 @@ async fn a_leave_ends_after_30_seconds_in_which_nothing_moved() {
     let network = slow_network();
     let at = Id::from_u128(1 << 100);
     let alice = alone(&network, at).await;
-    let store = Arc::new(Hanging::new());
+    let store = Arc::new(DelayingFailing::new(Arc::new(MemoryStorage::new()), Faults::default()));
     let known = [alice.endpoint().clone()];
     let bob = config("bob", space().add(&at, &Id::from_u128(1)));
     let bob = Chord::join_with(network.listen("bob"), &known, bob, store.clone()).await.expect("it joins");
@@ -106,7 +105,7 @@ async fn a_leave_ends_after_30_seconds_in_which_nothing_moved() {
     let begun = Instant::now();
     let hang = async {
         sleep(Duration::from_secs(10)).await;
-        store.hang();
+        store.hang(Hang::Writes);
     };
     let (result, ()) = tokio::join!(alice.leave(), hang);
     assert!(matches!(result, Err(Error::TryAgain { .. })), "{result:?}");

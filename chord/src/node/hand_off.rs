@@ -111,7 +111,7 @@ impl<T: Transport> Node<T> {
     /// Starts a hand-off in a task of its own, if there is anything to hand over and a place for it.
     pub(crate) fn start_hand_off(self: &Arc<Self>, interval: Interval, to: Arc<Host>, leaving: bool) -> bool {
         let Ok(permit) = self.hand_offs.clone().try_acquire_owned() else { return false };
-        let begun = self.change_groups(|groups| {
+        let begun = self.try_change_groups(|groups| {
             let begun = groups.begin(interval)?;
             self.dirty().insert(begun.0, Dirty::default());
             Some(begun)
@@ -163,7 +163,7 @@ impl<T: Transport> Node<T> {
                     if !job.decided {
                         self.progress.was_in_vain();
                     }
-                    let Some((transfer, pieces)) = self.change_groups(|groups| {
+                    let Some((transfer, pieces)) = self.try_change_groups(|groups| {
                         let renewed = groups.renew(job.transfer)?;
                         let mut dirty = self.dirty();
                         dirty.remove(&job.transfer);

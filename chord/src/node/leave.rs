@@ -162,12 +162,8 @@ impl<T: Transport> Node<T> {
 
     /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile.
     async fn part_as_last(&self) -> Result<Option<Farewells>, Error> {
-        // Asked first, because whoever waits for a change is woken by the attempt.
-        if !nothing_moves(&self.groups()) {
-            return Ok(None);
-        }
         // Writes wait while this host looks whether there are entries, and for ever if there are none.
-        let held = self.change_groups(hold_everything);
+        let held = self.try_change_groups(hold_everything);
         let Some(held) = held else { return Ok(None) };
         let counted = self.last_entries(self.store_patience()).await;
         if matches!(counted, Ok(0)) && self.is_last_host() {
@@ -237,15 +233,10 @@ impl<T: Transport> Node<T> {
     }
 }
 
-/// Whether no hand-off lets writes into a part of what is served.
-fn nothing_moves(groups: &Groups) -> bool {
-    groups.served().len() == groups.idle().len()
-}
-
 /// Holds writes back in all that is served, by one hand-off to nobody, if anything is served. `None`, and no change,
 /// while another hand-off still lets writes into a part of it.
 fn hold_everything(groups: &mut Groups) -> Option<Option<TransferId>> {
-    if !nothing_moves(groups) {
+    if groups.served().len() != groups.idle().len() {
         return None;
     }
     let held = groups.begin(Interval::whole()).map(|(transfer, _)| transfer);
@@ -259,17 +250,11 @@ fn hold_everything(groups: &mut Groups) -> Option<Option<TransferId>> {
 mod tests {
     use super::*;
     use crate::protocol::group::Verdict;
-    use crate::protocol::peer::{HostName, Incarnation};
 
     /// A write that lands there after the entries were counted would be acknowledged, and gone with the host.
     #[test]
     fn the_last_host_parts_with_nothing_while_a_hand_off_lets_writes_in() {
-        let host = Arc::new(Host {
-            name: HostName::new("a").unwrap(),
-            endpoint: "mem://a@a:1".parse().unwrap(),
-            incarnation: Incarnation(1),
-        });
-        let mut groups = Groups::genesis(host);
+        let mut groups = Groups::genesis(Host::named("a", 1));
         let part = Interval::new(Id::from_u128(1), Id::from_u128(9));
         let (transfer, _) = groups.begin(part).unwrap();
         let before = groups.clone();

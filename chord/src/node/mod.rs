@@ -245,9 +245,22 @@ impl<T: Transport> Node<T> {
     /// Changes the group records, then wakes whoever waits for a change.
     pub(crate) fn change_groups<R>(&self, change: impl FnOnce(&mut Groups) -> R) -> R {
         let result = change(&mut self.groups_mut());
+        self.tell_group_change();
+        result
+    }
+
+    /// Changes the group records, if `change` finds something to change; wakes nobody if not, which it says by `None`.
+    pub(crate) fn try_change_groups<R>(&self, change: impl FnOnce(&mut Groups) -> Option<R>) -> Option<R> {
+        let result = change(&mut self.groups_mut());
+        if result.is_some() {
+            self.tell_group_change();
+        }
+        result
+    }
+
+    fn tell_group_change(&self) {
         self.group_changes.fetch_add(1, Ordering::Relaxed);
         self.groups_changed.notify_waiters();
-        result
     }
 
     fn groups_mut(&self) -> RwLockWriteGuard<'_, Groups> {

@@ -94,6 +94,18 @@ pub struct Host {
     pub incarnation: Incarnation,
 }
 
+#[cfg(test)]
+impl Host {
+    /// A host for tests, in memory under its own name.
+    pub(crate) fn named(name: &str, incarnation: u128) -> Arc<Host> {
+        Arc::new(Host {
+            name: HostName::new(name).expect("a host name"),
+            endpoint: format!("mem://{name}@{name}:1").parse().expect("an endpoint"),
+            incarnation: Incarnation(incarnation),
+        })
+    }
+}
+
 /// A virtual node: an id and the host that runs it. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Peer {

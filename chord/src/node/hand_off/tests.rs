@@ -10,24 +10,15 @@ use super::*;
 use crate::config::Config;
 use crate::node::MAX_HAND_OFFS;
 use crate::protocol::group::Verdict;
-use crate::protocol::peer::{HostName, Incarnation};
 use crate::protocol::wire::Header;
 use crate::storage::MemoryStorage;
 use crate::transport::{CallOptions, Endpoint, Frame, Incoming, TransportError};
-
-fn host(name: &str, incarnation: u128) -> Arc<Host> {
-    Arc::new(Host {
-        name: HostName::new(name).unwrap(),
-        endpoint: format!("mem://{name}@{name}:1").parse().unwrap(),
-        incarnation: Incarnation(incarnation),
-    })
-}
 
 /// The learner may have forgotten what was decided for it, because it took this host for dead. If it declined
 /// what the ring calls another's by now, nobody would ever serve it again.
 #[test]
 fn what_is_decided_is_offered_whomever_the_ring_names() {
-    let host = host("a", 1);
+    let host = Host::named("a", 1);
     let transfer = TransferId { source: host.incarnation, number: 1 };
     let pieces = vec![(Interval::whole(), 1)];
     let mut job = HandOff {
@@ -100,9 +91,9 @@ async fn soon(what: &str, holds: impl Fn() -> bool) {
 
 #[tokio::test(start_paused = true)]
 async fn hand_offs_that_are_decided_for_a_crashed_host_keep_no_place_from_others() {
-    let (crashed, live) = (host("crashed", 2), host("live", 3));
+    let (crashed, live) = (Host::named("crashed", 2), Host::named("live", 3));
     let transport = OneCrashes {
-        me: host("a", 1).endpoint.clone(),
+        me: Host::named("a", 1).endpoint.clone(),
         crashed: crashed.endpoint.clone(),
         decided: Mutex::default(),
     };

@@ -1,15 +1,6 @@
 //! Traces that the exploration found (tests/explore_groups.rs), each as short as it can be told.
 
 use super::*;
-use crate::protocol::peer::HostName;
-
-fn host(name: &str, incarnation: u128) -> Arc<Host> {
-    Arc::new(Host {
-        name: HostName::new(name).expect("a host name"),
-        endpoint: format!("mem://{name}@{name}:1").parse().expect("an endpoint"),
-        incarnation: Incarnation(incarnation),
-    })
-}
 
 struct Two {
     a: Groups,
@@ -20,7 +11,7 @@ struct Two {
 
 /// A serves everything.
 fn two() -> Two {
-    let (at_a, at_b) = (host("a", 1), host("b", 2));
+    let (at_a, at_b) = (Host::named("a", 1), Host::named("b", 2));
     Two { a: Groups::genesis(at_a.clone()), b: Groups::empty(at_b.clone()), at_a, at_b }
 }
 
@@ -47,7 +38,7 @@ fn a_forgotten_offer_is_not_taken_again_but_a_renewed_one_is() {
 fn what_was_forgotten_does_not_keep_a_later_owner_out() {
     let Two { mut a, mut b, at_a, at_b } = two();
     let (transfer, pieces) = begin(&mut a);
-    let at_c = host("c", 3);
+    let at_c = Host::named("c", 3);
     let mut c = Groups::empty(at_c);
     assert!(c.offer(transfer, &at_a, &pieces).is_ok());
     c.source_failed(at_a.incarnation);
@@ -64,7 +55,7 @@ fn what_was_forgotten_does_not_keep_a_later_owner_out() {
 #[test]
 fn what_was_installed_counts_as_installed_while_it_is_learnt_anew() {
     let Two { mut a, mut b, at_a, at_b } = two();
-    let at_c = host("c", 3);
+    let at_c = Host::named("c", 3);
     let mut c = Groups::empty(at_c.clone());
     let (to_b, pieces) = begin(&mut a);
     assert!(b.offer(to_b, &at_a, &pieces).is_ok());
