@@ -11,6 +11,7 @@ pub(crate) mod describe;
 pub(crate) mod dirty;
 pub(crate) mod execute;
 pub(crate) mod hand_off;
+pub(crate) mod items;
 pub(crate) mod join;
 pub(crate) mod keys;
 pub(crate) mod learn;
