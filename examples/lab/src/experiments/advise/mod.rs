@@ -12,8 +12,9 @@ use self::model::{Advice, load_percentile};
 use crate::chart::{Axis, Chart, Look, Scale, Series};
 use crate::cli::Setting;
 use crate::error::Error;
+use crate::experiments::churn::scenario::Scenario;
 use crate::experiments::churn::tally::Class;
-use crate::experiments::churn::world::{Scenario, World};
+use crate::experiments::churn::world::World;
 use crate::report::{Cell, Report, Table};
 use crate::warm::default_limits;
 

@@ -3,6 +3,7 @@
 pub mod hand_off;
 pub mod paper;
 pub mod queue;
+pub mod scenario;
 pub mod search;
 pub mod serving;
 pub mod tally;
@@ -14,8 +15,9 @@ use clap::Args;
 use rand::Rng;
 
 use self::paper::{Row, table_iii};
+use self::scenario::Scenario;
 use self::tally::{Class, Tallies};
-use self::world::{Scenario, World};
+use self::world::World;
 use crate::chart::{Axis, Chart, Look, Scale, Series};
 use crate::cli::Setting;
 use crate::error::Error;

@@ -17,7 +17,7 @@ use chord::protocol::lookup::{Route, RoutingMode};
 use chord::protocol::peer::{Host, Peer};
 use chord::protocol::placement;
 use chord::protocol::routing::rounds::Round;
-use chord::protocol::routing::{Routing, RoutingLimits};
+use chord::protocol::routing::Routing;
 use chord::protocol::simulate::{Simulation, index_of};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -25,6 +25,7 @@ use rand::seq::IndexedRandom;
 
 use super::hand_off::HandOff;
 use super::queue::{Queue, poisson};
+use super::scenario::Scenario;
 use super::search::Lookup;
 use super::serving::Serving;
 use super::tally::{Class, Tallies};
@@ -33,7 +34,7 @@ use crate::error::Error;
 use crate::network::random_id;
 use crate::progress::Progress;
 use crate::traffic::Traffic;
-use crate::warm::{self, default_deadline, default_limits, default_virtual_nodes, host_ids};
+use crate::warm::{self, default_deadline, host_ids};
 
 /// How often group records are compared with the ring, when nothing calls for it; as in the engine.
 const HAND_OFF_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,25 +44,6 @@ const HAND_OFF_PAUSE: Duration = Duration::from_millis(10);
 const LEAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// Of so many hosts the traffic of one is measured.
 const METERED: usize = 8;
-
-/// What is simulated.
-#[derive(Clone, Copy, Debug)]
-pub struct Scenario {
-    /// Hosts at first.
-    pub hosts: usize,
-    /// Virtual nodes of each.
-    pub virtual_nodes: usize,
-    /// The bounds of what each knows.
-    pub limits: RoutingLimits,
-    /// Joins a second, and leaves.
-    pub rate: f64,
-    /// How long.
-    pub time: Duration,
-    /// How long a message of a hand-off is under way.
-    pub delay: Duration,
-    /// The longest pauses of stabilization and of fixing fingers.
-    pub ceilings: [Duration; 2],
-}
 
 pub(super) enum Event {
     Join,
@@ -452,22 +434,6 @@ impl Member {
             pauses: [Duration::ZERO; 2],
             tokens: [0; 2],
             pass_is_due: false,
-        }
-    }
-}
-
-impl Scenario {
-    /// The engine's defaults, at `rate` joins and as many leaves a second among `hosts`.
-    pub fn defaults(hosts: usize, rate: f64, time: Duration) -> Scenario {
-        let config = Config::default();
-        Scenario {
-            hosts,
-            virtual_nodes: default_virtual_nodes(),
-            limits: default_limits(),
-            rate,
-            time,
-            delay: Duration::from_millis(25),
-            ceilings: [config.stabilize.ceiling, config.fix_fingers.ceiling],
         }
     }
 }
