@@ -13,6 +13,7 @@ pub mod memory;
 pub mod network;
 pub mod parallel;
 pub mod progress;
+pub mod recursive;
 pub mod report;
 pub mod ring_picture;
 pub mod statistics;

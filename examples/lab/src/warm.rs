@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use chord::Config;
 use chord::protocol::id::{Id, IdSpace};
-use chord::protocol::lookup::{Hop, Said};
 use chord::protocol::peer::Peer;
 use chord::protocol::routing::{Routing, RoutingLimits};
 use chord::protocol::simulate::Simulation;
@@ -62,9 +61,4 @@ pub fn warm(space: IdSpace, limits: RoutingLimits, hosts: &[Vec<Id>]) -> Result<
         progress.step();
     }
     Ok(simulation)
-}
-
-/// Calls that were not answered.
-pub fn timeouts(path: &[Hop]) -> usize {
-    path.iter().filter(|hop| hop.said == Said::Dead).count()
 }

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use chord::protocol::id::IdSpace;
+use chord::protocol::routing::RoutingLimits;
 use chord_lab::cli::{Cli, Setting};
-use chord_lab::experiments::churn::paper::table_iii;
-use chord_lab::experiments::failure::{TABLE_II, table_ii};
+use chord_lab::experiments::churn::TABLE_III;
+use chord_lab::experiments::churn::paper::{Row, table_iii};
+use chord_lab::experiments::failure::lookups::{Style, Tally};
+use chord_lab::experiments::failure::paper::{TABLE_II, table_ii};
+use chord_lab::network::paper_limits;
 use chord_lab::report::Report;
 use clap::Parser;
 
@@ -36,21 +40,25 @@ fn paths_are_half_the_logarithm_of_the_nodes() {
     assert_eq!(checked, 5);
 }
 
-/// ToN 2003, table II. The published timeouts at a tenth and a fifth are more than one call in ten and in five, which
-/// is all that lookups can meet that call no dead host twice.
+/// ToN 2003, table II. What is published is one ring, so timeouts are to lie where single rings do; the more so where
+/// nodes do not hear whom others found dead, which the paper leaves open.
 #[test]
-fn paths_after_mass_failure_are_those_of_the_paper_and_no_lookup_fails() {
-    let tallies = table_ii(&SETTING(), 1_000, 20, true, 800, &[1, 2, 3, 4, 5, 6]).unwrap();
-    for ((share, path, timeouts), tally) in TABLE_II.into_iter().zip(tallies) {
-        assert_eq!(tally.failed, 0, "{share} failed");
-        let off = tally.mean_path() / path - 1.0;
-        assert!(off.abs() < 0.1, "{share} failed: path {}, published {path}", tally.mean_path());
-        let bound = if share < 0.25 { 0.3 } else { 0.12 };
+fn paths_and_timeouts_after_mass_failure_are_those_of_the_paper_and_no_lookup_fails() {
+    let seeds: Vec<u64> = (1..=40).collect();
+    let limits = RoutingLimits { names_whole_list: true, ..paper_limits(20) };
+    let rings = |style| table_ii(&SETTING(), 1_000, limits, style, 500, &seeds).unwrap();
+    let (iterative, recursive) = (rings(Style::Iterative), rings(Style::Recursive));
+    assert!(iterative.deviation(Tally::mean_path, |row| row.1) < 0.1);
+    assert_eq!(iterative.sums().iter().map(|tally| tally.failed).sum::<u64>(), 0);
+    for (row, (share, _, published)) in TABLE_II.into_iter().enumerate() {
+        let mean = iterative.sums()[row].mean_timeouts();
+        let bound = if share < 0.25 { 0.3 } else { 0.1 };
         assert!(
-            (tally.mean_timeouts() - timeouts).abs() <= bound * timeouts,
-            "{share} failed: {} timeouts, published {timeouts}",
-            tally.mean_timeouts()
+            (mean - published).abs() <= bound * published,
+            "{share} failed: {mean}, published {published}"
         );
+        let (low, high) = recursive.spread(row, Tally::mean_timeouts);
+        assert!((low..=high).contains(&published), "{share} failed: {low} to {high}, published {published}");
     }
 }
 
@@ -65,15 +73,16 @@ fn with_contacts_and_as_long_lists_lookups_after_mass_failure_are_shorter_and_no
     }
 }
 
-/// ToN 2003, table III, a sixth of its time: paths barely grow, timeouts grow with the rate, few lookups fail.
+/// ToN 2003, table III, its ends, in a third of its time: path, timeouts and failed lookups.
 #[test]
-fn paths_under_churn_are_those_of_the_paper() {
-    let row = |rate| table_iii(&SETTING(), 1_000, rate, Duration::from_secs(1_200), 7).unwrap();
-    let (calm, wild) = (row(0.05), row(0.40));
-    assert!((3.6..4.2).contains(&calm.mean_path()), "{calm:?}");
-    assert!((3.6..4.5).contains(&wild.mean_path()), "{wild:?}");
-    assert!(calm.mean_timeouts() < 0.15 && calm.mean_timeouts() < wild.mean_timeouts(), "{calm:?} {wild:?}");
-    assert!(wild.mean_timeouts() < 0.8 && wild.failed() < 60.0, "{wild:?}");
+fn paths_and_timeouts_under_churn_are_those_of_the_paper() {
+    for (rate, path, timeouts, failed) in TABLE_III {
+        let runs = (1..=3).map(|seed| table_iii(&SETTING(), 1_000, rate, Duration::from_secs(2_400), seed));
+        let row = Row::sum(runs.map(|row| row.expect("the ids have room")));
+        assert!((row.mean_path() / path - 1.0).abs() < 0.1, "{row:?}, published {path}");
+        assert!((row.mean_timeouts() / timeouts - 1.0).abs() < 0.25, "{row:?}, published {timeouts}");
+        assert!(row.failed() <= failed + 5.0, "{row:?}, published {failed}");
+    }
 }
 
 /// That nobody answers without the record and no two serve one id, the run checks by itself.

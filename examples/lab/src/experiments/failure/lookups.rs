@@ -12,6 +12,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 
 use crate::cli::Setting;
 use crate::network::random_id;
+use crate::recursive::Passing;
 
 /// Rounds of a lookup with what the ones before taught: beyond, it has failed.
 const MAX_ROUNDS: usize = 16;
@@ -49,6 +50,34 @@ impl Tally {
     pub fn mean_timeouts(&self) -> f64 {
         self.timeouts as f64 / self.lookups as f64
     }
+}
+
+/// How lookups are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// As the engine does: the asker calls no dead host twice.
+    Iterative,
+    /// As the paper counts: every node passes the lookup on, and hears nothing of whom others found dead.
+    Recursive,
+}
+
+impl Style {
+    /// One lookup along fingers, from the host `from` for `id`, which the live node `owner` owns.
+    pub(super) fn look_up(self, simulation: &Simulation, from: usize, id: &Id, owner: &Id) -> Tally {
+        match self {
+            Style::Iterative => in_rounds(simulation, from, id, owner, RoutingMode::Fingers),
+            Style::Recursive => passed_on(simulation, from, id, owner),
+        }
+    }
+}
+
+fn passed_on(simulation: &Simulation, from: usize, id: &Id, owner: &Id) -> Tally {
+    let mut passing = Passing::new(simulation, *id, RoutingMode::Fingers);
+    let found = passing.from(from).is_some_and(|peer| peer.id == *owner);
+    if !found {
+        return Tally { failed: 1, ..Tally::default() };
+    }
+    Tally { lookups: 1, path: passing.path, timeouts: passing.timeouts, ..Tally::default() }
 }
 
 /// One lookup as the engine makes it ([`SearchRound`]): rounds, each with what the ones before taught about the dead.

@@ -1,34 +1,25 @@
 //! `chord-lab failure`: many hosts fail at once, and nobody has noticed yet. Table II of ToN 2003, and our defaults.
 
 pub mod lookups;
+pub mod paper;
 
 use chord::protocol::id::Id;
 use chord::protocol::lookup::RoutingMode;
 use chord::protocol::routing::RoutingLimits;
-use chord::protocol::simulate::Simulation;
 use chord::protocol::successors::SuccessorLimits;
 use clap::Args;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 
-use self::lookups::{Failures, Tally, in_rounds};
+use self::lookups::{Failures, Style, Tally, in_rounds};
+use self::paper::{Rings, TABLE_II, table_ii};
 use crate::chart::{Axis, Chart, Look, Scale, Series};
 use crate::cli::Setting;
 use crate::error::Error;
-use crate::network::{paper_limits, random_ids};
+use crate::network::paper_limits;
 use crate::parallel;
 use crate::report::{Cell, Report, Table};
 use crate::warm::{self, default_limits, default_virtual_nodes, host_ids};
 
-/// ToN 2003, table II: the share that fails, the mean path, the mean timeouts.
-pub const TABLE_II: [(f64, f64, f64); 6] = [
-    (0.0, 3.84, 0.0),
-    (0.1, 4.03, 0.60),
-    (0.2, 4.22, 1.17),
-    (0.3, 4.44, 2.02),
-    (0.4, 4.69, 3.23),
-    (0.5, 5.09, 5.10),
-];
 /// Lookups that one thread takes at a time.
 const CHUNK: usize = 250;
 /// More warm contact tables do not fit 16 GiB.
@@ -45,10 +36,10 @@ pub struct FailureArgs {
     #[arg(long, default_value_t = 20, value_name = "R")]
     successors: usize,
     /// Rings with the paper's parameters.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 100)]
     rings: usize,
     /// Lookups for each share of failed hosts.
-    #[arg(long, default_value_t = 20_000, value_name = "L")]
+    #[arg(long, default_value_t = 50_000, value_name = "L")]
     lookups: usize,
 }
 
@@ -70,8 +61,11 @@ impl FailureArgs {
         let mut rng = setting.rng();
         let seeds: Vec<u64> = (0..self.rings).map(|_| rng.random()).collect();
         let (hosts, successors, lookups) = (self.hosts, self.successors, self.lookups / self.rings);
-        let paper = table_ii(setting, hosts, successors, true, lookups, &seeds)?;
-        let cautious = table_ii(setting, hosts, successors, false, lookups, &seeds)?;
+        let whole = RoutingLimits { names_whole_list: true, ..paper_limits(successors) };
+        let table = |limits, style| table_ii(setting, hosts, limits, style, lookups, &seeds);
+        let paper = table(whole, Style::Iterative)?;
+        let recursive = table(whole, Style::Recursive)?;
+        let cautious = table(paper_limits(successors), Style::Iterative)?;
         let defaults = self.defaults(setting, default_limits(), &mut rng)?;
         let successors = SuccessorLimits {
             hosts: self.successors,
@@ -79,7 +73,7 @@ impl FailureArgs {
         };
         let limits = RoutingLimits { successors, ..default_limits() };
         let long = self.defaults(setting, limits, &mut rng)?;
-        Ok(self.report(setting, [&paper, &cautious, &defaults, &long]))
+        Ok(self.report(setting, &paper, &recursive, [&cautious.sums(), &defaults, &long]))
     }
 
     /// The engine's defaults: one ring, every host's contact table warm.
@@ -115,27 +109,17 @@ impl FailureArgs {
         Ok(tallies)
     }
 
-    fn report(&self, setting: &Setting, tallies: [&[Tally]; 4]) -> Report {
-        let [paper, cautious, defaults, long] = tallies;
+    fn report(&self, setting: &Setting, paper: &Rings, recursive: &Rings, others: [&[Tally]; 3]) -> Report {
+        let [cautious, defaults, long] = others;
         let mut report = setting.report("failure");
         report.parameter("hosts", self.hosts);
         report.parameter("successors", self.successors);
         report.parameter("rings", self.rings);
         report.parameter("lookups", self.lookups);
-        let columns = ["failed", "path", "published", "timeouts", "published_timeouts", "lookups_failed"];
-        let mut table = Table::new("paper", columns);
-        for ((share, path, timeouts), tally) in TABLE_II.into_iter().zip(paper) {
-            table.row([
-                Cell::Number(share, 1),
-                Cell::Number(tally.mean_path(), 3),
-                Cell::Number(path, 2),
-                Cell::Number(tally.mean_timeouts(), 3),
-                Cell::Number(timeouts, 2),
-                tally.failed.into(),
-            ]);
-        }
-        report.tables.push(table);
-        for (name, tallies) in [("cautious", cautious), ("defaults", defaults), ("defaults_long", long)] {
+        report.tables.push(paper.table("paper"));
+        report.tables.push(recursive.table("recursive"));
+        let others = [("cautious", cautious), ("defaults", defaults), ("defaults_long", long)];
+        for (name, tallies) in others {
             let columns = ["failed", "path", "timeouts", "second_round", "lookups_failed"];
             let mut table = Table::new(name, columns);
             for ((share, ..), tally) in TABLE_II.into_iter().zip(tallies) {
@@ -149,21 +133,20 @@ impl FailureArgs {
             }
             report.tables.push(table);
         }
-        let off = |of: fn(&Tally) -> f64, published: fn(&(f64, f64, f64)) -> f64| {
-            let ratios = TABLE_II.iter().zip(paper).filter(|(row, _)| published(row) > 0.0);
-            ratios.map(|(row, tally)| (of(tally) / published(row) - 1.0).abs()).fold(0.0, f64::max)
-        };
-        let path = off(Tally::mean_path, |row| row.1);
-        report.figure("path_deviation", "largest difference of a path, of 1", Cell::Number(path, 3));
-        let timeouts = off(Tally::mean_timeouts, |row| row.2);
-        report.figure(
-            "timeouts_deviation",
-            "largest difference of timeouts, of 1",
-            Cell::Number(timeouts, 3),
-        );
+        let path = Cell::Number(paper.deviation(Tally::mean_path, |row| row.1), 3);
+        report.figure("path_deviation", "largest difference of a path, of 1", path);
+        let timeouts = Cell::Number(paper.deviation(Tally::mean_timeouts, |row| row.2), 3);
+        report.figure("timeouts_deviation", "largest difference of timeouts, of 1", timeouts);
+        let timeouts = Cell::Number(recursive.deviation(Tally::mean_timeouts, |row| row.2), 3);
+        report.figure("timeouts_deviation_recursive", "the same, passed on recursively", timeouts);
         let failed = |tallies: &[Tally]| tallies.iter().map(|tally| tally.failed).sum::<u64>();
-        report.figure("failed", "lookups that failed, the paper's parameters", failed(paper));
-        report.figure("failed_cautious", "the same, last quarter of a list not named", failed(cautious));
+        report.figure("failed", "lookups that failed, the paper's parameters", failed(&paper.sums()));
+        report.figure("failed_recursive", "the same, passed on recursively", failed(&recursive.sums()));
+        report.figure(
+            "failed_cautious",
+            "the same, and the last quarter of a list not named",
+            failed(cautious),
+        );
         report.figure("failed_defaults", "the same, our defaults", failed(defaults));
         report.figure(
             "failed_long",
@@ -173,19 +156,21 @@ impl FailureArgs {
         report.notes.push(
             "Hosts fail and nobody has noticed: no pointer is corrected between failure and lookup. A path counts\n\
              the nodes that answered, the owner included; a timeout is a call to a dead host.\n\
-             paper: one virtual node, fingers, the successor list used whole. cautious: the same, but the last\n\
-             quarter of a list names no owner, as in the engine. defaults: the engine's defaults, every contact\n\
-             table warm; defaults_long: with lists of as many hosts as the paper's. A lookup that ends without an\n\
-             owner is repeated with what it has learnt of the dead; one that never finds it is not in the means.\n\
-             Where a list is short, all it names may be dead: of lists of 4 hosts one in 16 when half have failed;\n\
-             then it takes further rounds, which ask whoever else was named."
+             paper: one virtual node, fingers, the successor list used whole; the asker calls no dead host twice, as\n\
+             in the engine. recursive: the same, but every node passes the lookup on and hears nothing of whom others\n\
+             found dead; nor is there a second round. Of single rings nine in ten lie from low to high: the published\n\
+             table is one draw. cautious: as paper, but the last quarter of a list names no owner. defaults: the\n\
+             engine's defaults, every contact table warm; defaults_long: with lists of as many hosts as the paper's.\n\
+             A lookup that ends without an owner is repeated with what it has learnt of the dead; one that never finds\n\
+             it is not in the means. Where a list is short, all it names may be dead: of lists of 4 hosts one in 16\n\
+             when half have failed; then it takes further rounds, which ask whoever else was named."
                 .into(),
         );
-        self.draw(&mut report, paper, defaults);
+        self.draw(&mut report, &paper.sums(), &recursive.sums(), defaults);
         report
     }
 
-    fn draw(&self, report: &mut Report, paper: &[Tally], defaults: &[Tally]) {
+    fn draw(&self, report: &mut Report, paper: &[Tally], recursive: &[Tally], defaults: &[Tally]) {
         let measured = |label: &str, tallies: &[Tally], of: fn(&Tally) -> f64| {
             let points = TABLE_II.iter().zip(tallies).map(|(row, tally)| (row.0, of(tally)));
             Series::new(label, Look::Measured, points)
@@ -203,50 +188,10 @@ impl FailureArgs {
                 measured("path, the paper's parameters", paper, Tally::mean_path),
                 published("timeouts, published", |row| row.2),
                 measured("timeouts, the paper's parameters", paper, Tally::mean_timeouts),
+                measured("timeouts, passed on recursively", recursive, Tally::mean_timeouts),
                 measured("path, our defaults", defaults, Tally::mean_path),
                 measured("timeouts, our defaults", defaults, Tally::mean_timeouts),
             ],
         });
     }
-}
-
-/// The paper's table over a ring for each of `seeds`, with so many lookups in each: fingers, one virtual node, lists of
-/// `successors` hosts, used `whole` or, as in the engine, without their last quarter.
-///
-/// # Errors
-/// [`Error::Invalid`] for more hosts than the ids have room for.
-pub fn table_ii(
-    setting: &Setting,
-    hosts: usize,
-    successors: usize,
-    whole: bool,
-    lookups: usize,
-    seeds: &[u64],
-) -> Result<Vec<Tally>, Error> {
-    let limits = RoutingLimits { names_whole_list: whole, ..paper_limits(successors) };
-    let ring = |seed: &u64| -> Result<Vec<Tally>, Error> {
-        let mut rng = StdRng::seed_from_u64(*seed);
-        let ids = random_ids(setting.space, hosts, &mut rng)?;
-        let hosts: Vec<Vec<Id>> = ids.iter().map(|id| vec![*id]).collect();
-        let simulation = Simulation::ideal(setting.space, limits, &hosts);
-        let mut simulation = simulation.map_err(|violation| Error::Failed(violation.to_string()))?;
-        let mut failures = Failures::new(&hosts, &mut rng);
-        let mut tallies = Vec::new();
-        for (share, ..) in TABLE_II {
-            failures.fail(&mut simulation, share);
-            let mut tally = Tally::default();
-            for _ in 0..lookups {
-                let (from, id) = failures.lookup(setting, &mut rng);
-                let owner = failures.owner(&id);
-                tally.add(&in_rounds(&simulation, from, &id, &owner, RoutingMode::Fingers));
-            }
-            tallies.push(tally);
-        }
-        Ok(tallies)
-    };
-    let mut sums = vec![Tally::default(); TABLE_II.len()];
-    for tallies in parallel::map("rings", seeds, ring) {
-        sums.iter_mut().zip(tallies?).for_each(|(sum, tally)| sum.add(&tally));
-    }
-    Ok(sums)
 }
