@@ -396,7 +396,7 @@ impl Request {
             Request::Round { host, asks } => {
                 let notifiers_are = |ask: &Ask| match ask {
                     Ask::Notify { from, .. } => is(&from.host),
-                    Ask::Neighbours { .. } | Ask::FindSuccessor { .. } | Ask::Ping => true,
+                    Ask::Neighbours { .. } | Ask::FindSuccessor { .. } | Ask::Ping | Ask::Owns { .. } => true,
                 };
                 is(host) && asks.iter().all(notifiers_are)
             }

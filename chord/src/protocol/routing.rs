@@ -208,6 +208,10 @@ impl Routing {
             },
             Ask::FindSuccessor { id, mode } => Answer::Route(self.route(id, *mode)),
             Ask::Ping => Answer::Pong,
+            Ask::Owns { node, id } => match self.ring(node) {
+                Some(ring) if ring.owns(id) => Answer::Owns,
+                _ => Answer::Route(self.route(id, RoutingMode::Fingers)),
+            },
         }
     }
 

@@ -31,6 +31,14 @@ pub enum Ask {
     },
     /// Are you there?
     Ping,
+    /// Does the virtual node `node` own `id`? If not, as [`Ask::FindSuccessor`]. A right finger is told so in few
+    /// bytes.
+    Owns {
+        /// The virtual node taken for the owner.
+        node: Id,
+        /// The id.
+        id: Id,
+    },
 }
 
 /// The answer to an [`Ask`].
@@ -42,8 +50,10 @@ pub enum Answer {
     NoSuchNode,
     /// To [`Ask::Notify`], whatever came of it.
     Notified,
-    /// To [`Ask::FindSuccessor`].
+    /// To [`Ask::FindSuccessor`], and to [`Ask::Owns`] if it does not.
     Route(Route),
     /// To [`Ask::Ping`].
     Pong,
+    /// To [`Ask::Owns`]: it does.
+    Owns,
 }

@@ -326,6 +326,9 @@ impl Routing {
         if let Some((_, lookup)) = fixing.lookups.iter_mut().find(|(other, _)| *other == power) {
             match answer {
                 Some(Answer::Route(route)) => lookup.answered(peer, route),
+                Some(Answer::Owns) => {
+                    lookup.answered(peer, &Route::Owner { predecessor: None, owners: vec![peer.clone()] });
+                }
                 _ => lookup.failed(peer),
             }
         }
@@ -344,8 +347,14 @@ impl Routing {
         let id = *lookup.id();
         match lookup.next() {
             Next::Ask(peer) => {
-                let ask = Ask::FindSuccessor { id, mode: lookup.mode() };
-                let node = self.nodes[i].ring.me().id;
+                let ring = &self.nodes[i].ring;
+                let is_finger = lookup.path().is_empty() && ring.fingers().finger(power) == Some(&peer);
+                let ask = if is_finger {
+                    Ask::Owns { node: peer.id, id }
+                } else {
+                    Ask::FindSuccessor { id, mode: lookup.mode() }
+                };
+                let node = ring.me().id;
                 return Some(Waiting { node, purpose: Purpose::Finger { power }, peer, ask });
             }
             Next::Done { owners, .. } => {

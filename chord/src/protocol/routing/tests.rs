@@ -259,18 +259,28 @@ fn a_right_finger_is_verified_with_one_question() {
         Ring::with_pointers(space(), on(10, 1), LIMITS.successors, Some(on(5, 9)), &successors, &fingers);
     routing.add(ring);
     let batches = routing.start_round(Round::FixFingers);
-    let mode = RoutingMode::Fingers;
     let (ask_42, ask_138) =
-        (Ask::FindSuccessor { id: id(42), mode }, Ask::FindSuccessor { id: id(138), mode });
+        (Ask::Owns { node: id(80), id: id(42) }, Ask::Owns { node: id(150), id: id(138) });
     assert_eq!(asked(&batches), [(5, vec![ask_42.clone()]), (6, vec![ask_138.clone()])]);
     let own =
         |predecessor, me| Answer::Route(Route::Owner { predecessor: Some(predecessor), owners: vec![me] });
-    let confirm = own(on(40, 4), on(80, 5));
-    assert!(routing.apply(&host(5), &[ask_42], Ok(&[confirm])).is_empty());
+    assert!(routing.apply(&host(5), &[ask_42], Ok(&[Answer::Owns])).is_empty());
     let corrected = own(on(100, 8), on(140, 8));
     assert!(routing.apply(&host(6), &[ask_138], Ok(&[corrected])).is_empty());
     let powers: Vec<&Peer> = routing.ring(&id(10)).unwrap().fingers().peers().iter().collect();
     assert_eq!(powers, [&on(20, 2), &on(30, 3), &on(80, 5), &on(140, 8)]);
+}
+
+#[test]
+fn a_host_says_in_a_word_that_it_owns_an_id_and_otherwise_who_may() {
+    let mut routing = two_nodes();
+    let asks = |node, of| Ask::Owns { node: id(node), id: id(of) };
+    assert_eq!(routing.answer(&asks(10, 5)), Answer::Owns);
+    let route = |of| Answer::Route(routing.route(&id(of), RoutingMode::Fingers));
+    let (beyond, of_the_other) = (route(20), route(5));
+    assert_eq!(routing.answer(&asks(10, 20)), beyond);
+    assert_eq!(routing.answer(&asks(100, 5)), of_the_other, "of another virtual node");
+    assert_eq!(routing.answer(&asks(7, 5)), of_the_other, "of none that is here");
 }
 
 #[test]
@@ -321,6 +331,7 @@ fn any_ask() -> impl Strategy<Value = Ask> {
         (0u128..300, any_peer()).prop_map(|(to, from)| Ask::Notify { to: id(to), from }),
         (0u128..300, any_mode()).prop_map(|(of, mode)| Ask::FindSuccessor { id: id(of), mode }),
         Just(Ask::Ping),
+        (0u128..300, 0u128..300).prop_map(|(node, of)| Ask::Owns { node: id(node), id: id(of) }),
     ]
 }
 
@@ -335,6 +346,7 @@ fn any_answer() -> impl Strategy<Value = Answer> {
             .prop_map(|(predecessor, owners)| Answer::Route(Route::Owner { predecessor, owners })),
         peers().prop_map(|peers| Answer::Route(Route::Closer(peers))),
         Just(Answer::Pong),
+        Just(Answer::Owns),
     ]
 }
 

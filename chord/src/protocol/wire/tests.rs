@@ -14,7 +14,7 @@ use crate::protocol::message::{
 };
 use crate::protocol::peer::{Host, HostName, Peer};
 use crate::protocol::ring::Neighbours;
-use crate::protocol::routing::Ask;
+use crate::protocol::routing::{Answer, Ask};
 
 fn header() -> Header {
     Header { ring_tag: 0x0102, from: Incarnation(3), to: Incarnation(4), remaining_ms: 5000 }
@@ -65,6 +65,24 @@ fn the_header_and_a_get_have_these_bytes() {
         "6b6579",
     ];
     assert_eq!(hex(&frame.head), golden.concat());
+}
+
+/// Most of what maintenance sends is this.
+#[test]
+fn a_verified_finger_has_these_bytes() {
+    let node = Id::from_u128(0xabcd);
+    let host = Arc::new(Host {
+        name: HostName::new("a").expect("a name"),
+        endpoint: "zmq://a@127.0.0.1:1".parse().expect("an endpoint"),
+        incarnation: Incarnation(3),
+    });
+    let asks = vec![Ask::Owns { node, id: Id::from_u128(0xabcc) }];
+    let frame = encode_request(header(), &Request::Round { host, asks }, Bytes::new()).expect("it fits");
+    let ask = ["04000000", &hex(node.as_bytes()), &hex(Id::from_u128(0xabcc).as_bytes())].concat();
+    assert!(hex(&frame.head).ends_with(&ask));
+    let answer = Response::Round(vec![Answer::Owns]);
+    let frame = encode_response(header(), &answer, Bytes::new()).expect("it fits");
+    assert_eq!(hex(&frame.head[HEADER_BYTES..]), ["01000000", "0100000000000000", "05000000"].concat());
 }
 
 #[test]

@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chord::protocol::id::Id;
-use chord::protocol::lookup::{Route, RoutingMode};
 use chord::protocol::message::{Request, Response};
 use chord::protocol::peer::{Host, HostName, Incarnation, Peer};
 use chord::protocol::ring::Neighbours;
@@ -155,11 +154,9 @@ impl Advice {
 
     /// Bytes of one round of fixing fingers of a host: each finger is asked whether it owns its start.
     pub fn fix_fingers_bytes(&self) -> f64 {
-        let owners = vec![example(1); 1 + self.list_entries().round() as usize];
-        let answer = Answer::Route(Route::Owner { predecessor: Some(example(2)), owners });
-        let ask = Ask::FindSuccessor { id: Id::ZERO, mode: RoutingMode::Fingers };
+        let ask = Ask::Owns { node: Id::ZERO, id: Id::ZERO };
         let asks = self.virtual_nodes as f64 * self.fingers();
-        distinct(self.hosts, asks) * call(None) + asks * question(&ask, answer)
+        distinct(self.hosts, asks) * call(None) + asks * question(&ask, Answer::Owns)
     }
 
     /// Kilobits a second of a host: stabilization, and fixing fingers.
