@@ -257,8 +257,8 @@ impl Report {
         })
     }
 
-    /// Writes the JSON, a CSV file for each table and an SVG file for each picture to `directory`, each whole or not
-    /// at all, and none when one of them cannot be written. Returns their paths.
+    /// Writes the JSON, a CSV file for each table and an SVG file for each picture to `directory`, which is made if need
+    /// be, each whole or not at all, and none when one of them cannot be written. Returns their paths.
     ///
     /// # Errors
     /// [`Error::Invalid`] when a file cannot be written.
@@ -271,6 +271,7 @@ impl Report {
         for picture in &self.pictures {
             files.push((format!("{}.svg", picture.name), picture.svg.clone().into_bytes()));
         }
+        std::fs::create_dir_all(directory).map_err(|error| Error::file(directory, error))?;
         // All are on the disk before the first gets its name.
         let staged: Result<Vec<_>, Error> =
             files.into_iter().map(|(name, bytes)| stage(directory, &name, &bytes)).collect();
@@ -278,13 +279,16 @@ impl Report {
     }
 }
 
-/// Checks before anything is computed that files can be written to `directory`, which is made if it is not there.
+/// Checks before anything is computed that files can be written to `directory`, or that it can be made, and leaves
+/// nothing behind.
 ///
 /// # Errors
 /// [`Error::Invalid`] when they cannot.
 pub fn check_directory(directory: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(directory).map_err(|error| Error::file(directory, error))?;
-    NamedTempFile::new_in(directory).map_err(|error| Error::file(directory, error)).map(drop)
+    let exists = |path: &&Path| path.as_os_str().is_empty() || path.exists();
+    let nearest = directory.ancestors().find(exists).filter(|path| !path.as_os_str().is_empty());
+    let nearest = nearest.unwrap_or(Path::new("."));
+    NamedTempFile::new_in(nearest).map_err(|error| Error::file(directory, error)).map(drop)
 }
 
 /// Writes a file that has no name yet, and says which it is to have.
