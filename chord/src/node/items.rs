@@ -29,7 +29,7 @@ impl<T: Transport> Node<T> {
     ) -> (Response, Bytes) {
         let mut answers = Vec::with_capacity(items.len());
         let mut onward = Onward::default();
-        let mut room = Room { bytes: self.parameters.max_value_bytes, is_taken: false };
+        let mut room = Room::new(self.parameters.max_value_bytes, too_much_read);
         for item in items {
             let answer = match self.answer_get_item(trail, item, deadline).await {
                 Ok(answer) => room.take(answer),
@@ -87,9 +87,10 @@ impl<T: Transport> Node<T> {
         let (items, values) = (&items, &values);
         let mut answers = Vec::with_capacity(items.len());
         let mut onward = Onward::default();
+        let mut room = Room::new(self.parameters.max_value_bytes, || ItemReply::Forgotten);
         for (item, value) in items.iter().zip(values) {
             let answer = match self.answer_update_item(trail, item, value, deadline).await? {
-                Ok(answer) => answer,
+                Ok(answer) => room.take(answer),
                 Err(next) => onward.put_off(answers.len(), &next),
             };
             answers.push(answer);
@@ -102,7 +103,7 @@ impl<T: Transport> Node<T> {
             positions.into_iter().zip(answers)
         });
         for (i, answer) in join_all(forwarded).await.into_iter().flatten() {
-            answers[i] = answer;
+            answers[i] = room.take(answer);
         }
         Some(items_response(answers))
     }
@@ -216,19 +217,29 @@ fn items_response(answers: Vec<ItemAnswer>) -> (Response, Bytes) {
 struct Room {
     bytes: u64,
     is_taken: bool,
+    /// What is answered instead of a value for which there is none.
+    instead: fn() -> ItemReply,
 }
 
 impl Room {
+    fn new(bytes: u64, instead: fn() -> ItemReply) -> Room {
+        Room { bytes, is_taken: false, instead }
+    }
+
     /// `answer`, if there is room for its value.
     fn take(&mut self, answer: ItemAnswer) -> ItemAnswer {
         let len = answer.1.len() as u64;
         if self.is_taken && len > self.bytes {
-            return (ItemReply::TryAgain("the answer is large enough".into()), Bytes::new());
+            return ((self.instead)(), Bytes::new());
         }
         self.is_taken |= len > 0;
         self.bytes = self.bytes.saturating_sub(len);
         answer
     }
+}
+
+fn too_much_read() -> ItemReply {
+    ItemReply::TryAgain("the answer is large enough".into())
 }
 
 /// What an answer that is none says about the items of `request`.
@@ -259,7 +270,7 @@ mod tests {
     fn values_of_one_answer_are_no_longer_together_than_the_longest_but_one_always_fits() {
         let answer = |len| (ItemReply::Absent, Bytes::from(vec![0; len]));
         let lengths = |room: u64, values: &[usize]| {
-            let mut room = Room { bytes: room, is_taken: false };
+            let mut room = Room::new(room, too_much_read);
             values.iter().map(|len| room.take(answer(*len)).1.len()).collect::<Vec<_>>()
         };
         assert_eq!(lengths(100, &[60, 50, 40, 0, 1]), [60, 0, 40, 0, 0]);

@@ -158,7 +158,10 @@ pub enum Request {
         /// The keys.
         items: Vec<GetItem>,
     },
-    /// Updates keys, each on its own. Not idempotent: each carries an operation id.
+    /// Updates keys, each on its own. Not idempotent: each carries an operation id. The values found, where they are
+    /// asked for, are answered as far as they are together no longer than the ring's longest value: what is found
+    /// beyond that is [`ItemReply::Forgotten`], because an outcome without it would read as "there was none". Who
+    /// wants every value asks for one in a message.
     Update {
         /// How it travelled.
         trail: Trail,
@@ -225,7 +228,7 @@ pub enum ItemReply {
     NotMine(NotMine),
     /// The operation was certainly not executed here.
     TryAgain(String),
-    /// It was executed, or may have been; its answer is no longer known.
+    /// It was executed, or may have been; its answer is no longer known, or had no room beside others.
     Forgotten,
     /// The store failed.
     Storage(String),
