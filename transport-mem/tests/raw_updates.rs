@@ -3,10 +3,11 @@
 mod stranger;
 
 use bytes::Bytes;
-use chord::protocol::message::{ActionHead, ItemReply, Response, UpdateItem};
-use chord::{Chord, Config, Expiry};
+use chord::protocol::group::TransferId;
+use chord::protocol::message::{ActionHead, EntryHead, ItemReply, Request, Response, UpdateItem};
+use chord::{Chord, Config, Expiry, Version};
 use chord_transport_mem::Network;
-use stranger::{Stranger, updates};
+use stranger::{ME, Stranger, updates};
 
 /// 512 such items on one key of 16 MiB would make their host reserve 8 GiB for one answer.
 #[tokio::test(start_paused = true)]
@@ -28,4 +29,33 @@ async fn one_message_does_not_make_a_host_answer_with_more_values_than_the_longe
     assert!(matches!(&replies[0], ItemReply::Updated(updated) if updated.existed), "{:?}", replies[0]);
     assert_eq!(replies[1..], vec![ItemReply::Forgotten; 7]);
     assert_eq!(node.get("key").await.expect("it serves on").map(|value| value.len()), Some(longest));
+}
+
+/// A key of almost a message's length fits into no chunk: its hand-off would fail for ever, and its host never leave.
+#[tokio::test(start_paused = true)]
+async fn keys_beyond_the_rings_limit_or_under_a_false_id_are_refused_by_owner_and_learner() {
+    let network = Network::new(1);
+    let node = Chord::create(network.listen("node"), Config::named("node")).await.expect("a ring");
+    let stranger = Stranger::greets(&network, "stranger", node.endpoint()).await;
+    let long = Bytes::from(vec![b'k'; node.config().max_key_bytes + 1]);
+    let misplaced = UpdateItem { key: "elsewhere".into(), ..stranger.set(2, "key", 0) };
+    for item in [stranger.set(1, long, 0), misplaced] {
+        let entry = EntryHead {
+            id: item.id,
+            key: item.key.clone(),
+            version: Version::default(),
+            expires_at: None,
+            value_bytes: None,
+        };
+        let transfer = TransferId { source: ME, number: 1 };
+        let chunk = Request::Chunk { transfer, entries: vec![entry] };
+        // What travels with it is not executed either.
+        let batch = updates(vec![stranger.set(3, "key", 0), item]);
+        for request in [batch, chunk] {
+            let (response, _) = stranger.asks(&request, Bytes::new()).await.expect("it is answered");
+            assert!(matches!(response, Response::Malformed(_)), "{response:?}");
+        }
+    }
+    assert_eq!(node.count().await.expect("it answers"), 0);
+    assert!(node.status().await.counters.malformed > 0);
 }

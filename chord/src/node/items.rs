@@ -80,10 +80,16 @@ impl<T: Transport> Node<T> {
         body: &Bytes,
         deadline: Instant,
     ) -> Option<(Response, Bytes)> {
-        let Ok(values) = wire::split_values(body, items.iter().map(|item| item.value_bytes)) else {
+        let malformed = |reason: &str| {
             Metrics::add(&self.metrics.malformed, 1);
-            return Some((Response::Malformed("the values do not fit the body".into()), Bytes::new()));
+            Some((Response::Malformed(reason.into()), Bytes::new()))
         };
+        let Ok(values) = wire::split_values(body, items.iter().map(|item| item.value_bytes)) else {
+            return malformed("the values do not fit the body");
+        };
+        if !items.iter().all(|item| self.parameters.admits(&item.id, &item.key)) {
+            return malformed("a key is too long, or not under its id");
+        }
         let (items, values) = (&items, &values);
         let mut answers = Vec::with_capacity(items.len());
         let mut onward = Onward::default();

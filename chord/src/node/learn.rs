@@ -74,6 +74,9 @@ impl<T: Transport> Node<T> {
         let Ok(values) = wire::split_values(body, lengths) else {
             return Response::Malformed("the values do not fit the body".into());
         };
+        if !entries.iter().all(|entry| self.parameters.admits(&entry.id, &entry.key)) {
+            return Response::Malformed("a key is too long, or not under its id".into());
+        }
         let _gate = self.learning.read().await;
         let expected = {
             let groups = self.groups();

@@ -46,6 +46,12 @@ impl Parameters {
     pub fn tag(&self) -> u64 {
         (self.genesis >> 64) as u64
     }
+
+    /// Whether `key` is one that this ring stores, and `id` is its id. A longer one could not be handed over, and its
+    /// host never leave; one under another id would be found by nobody.
+    pub fn admits(&self, id: &Id, key: &[u8]) -> bool {
+        key.len() as u64 <= self.max_key_bytes && *id == self.space.id_of(key)
+    }
 }
 
 /// Names an update for ever: who asked, and its how-manieth that is. A repeated one is answered, not executed.
