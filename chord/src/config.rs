@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::protocol::id::{HashKind, Id, IdSpace};
 use crate::protocol::peer::HostName;
 use crate::protocol::routing::RoutingMode;
+use crate::protocol::wire::MAX_MESSAGE_BYTES;
 
 /// Everything that can be chosen about a node. The defaults suit a ring of one to a thousand hosts.
 ///
@@ -63,6 +64,10 @@ pub struct Config {
     pub max_hops: usize,
     /// Operations of other hosts served at once; past that they are answered `Overloaded`.
     pub max_serving: usize,
+    /// Bytes of the messages of other hosts worked on at once; past that they are answered `Overloaded`. Room for the
+    /// largest message is the least: a value or chunk of the greatest length, and 8 MiB for the rest. Values that are
+    /// long in being stored, or wait while their keys change hands, keep their room.
+    pub max_serving_bytes: usize,
     /// Operations of this handle in flight at once; past that they end with [`Error::Overloaded`].
     pub max_operations: usize,
     /// Bytes of one chunk of range sync, but for an entry that is larger by itself. At most 7 MiB, and 64 KiB less than
@@ -150,6 +155,7 @@ impl Default for Config {
             contacts: 65_536,
             max_hops: 64,
             max_serving: 16_384,
+            max_serving_bytes: 1 << 30,
             max_operations: 16_384,
             chunk_bytes: 256 << 10,
             sync_bytes_per_second: None,
@@ -237,6 +243,12 @@ impl Config {
         }
         if self.chunk_bytes > MAX_CHUNK_BYTES {
             return invalid(format!("chunk_bytes can be at most {MAX_CHUNK_BYTES}"));
+        }
+        let largest = self.max_value_bytes.max(self.chunk_bytes) + MAX_MESSAGE_BYTES;
+        if self.max_serving_bytes < largest {
+            return invalid(format!(
+                "max_serving_bytes must be at least {largest}, for a message with the longest value or chunk"
+            ));
         }
         Ok(())
     }

@@ -2,10 +2,14 @@
 
 mod stranger;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chord::protocol::group::TransferId;
 use chord::protocol::message::{ActionHead, EntryHead, ItemReply, Request, Response, UpdateItem};
-use chord::{Chord, Config, Expiry, Version};
+use chord::storage::MemoryStorage;
+use chord::storage::faulty::{DelayingFailing, Faults, Hang};
+use chord::{Chord, Config, Error, Expiry, Version};
 use chord_transport_mem::Network;
 use stranger::{ME, Stranger, updates};
 
@@ -58,4 +62,36 @@ async fn keys_beyond_the_rings_limit_or_under_a_false_id_are_refused_by_owner_an
     }
     assert_eq!(node.count().await.expect("it answers"), 0);
     assert!(node.status().await.counters.malformed > 0);
+}
+
+/// Bounded in number only, what is worked on may be a thousand times as long as memory is.
+#[tokio::test(start_paused = true)]
+async fn large_requests_that_wait_occupy_no_more_bytes_than_the_bound_and_small_ones_are_served() {
+    let network = Network::new(1);
+    let store = Arc::new(DelayingFailing::new(Arc::new(MemoryStorage::new()), Faults::default()));
+    let (value, room) = (1 << 20, 9 << 20);
+    let narrow = Config { max_value_bytes: value, max_serving_bytes: room, ..Config::named("node") };
+    let node =
+        Chord::create_with(network.listen("node"), narrow.clone(), store.clone()).await.expect("a ring");
+    let stranger = Stranger::greets(&network, "stranger", node.endpoint()).await;
+    store.hang(Hang::Writes);
+    let ask = |i: u64, bytes| {
+        let request = updates(vec![stranger.set(i, format!("key {i}"), bytes)]);
+        let stranger = &stranger;
+        async move { stranger.asks(&request, vec![0; bytes].into()).await.expect("it is answered").0 }
+    };
+    let large = futures::future::join_all((1..=20).map(|i| ask(i, value)));
+    let (answers, small) = tokio::join!(large, ask(21, 10));
+    let overloaded = answers.iter().filter(|answer| matches!(answer, Response::Overloaded)).count();
+    assert_eq!(overloaded, 20 - 8, "{answers:?}");
+    assert_eq!(small, Response::Items(vec![ItemReply::Forgotten]));
+    store.hang(Hang::Nothing);
+    let served = ask(22, value).await;
+    assert!(matches!(served, Response::Items(_)), "{served:?}");
+    let too_narrow = Config { max_serving_bytes: room - 1, ..narrow };
+    let refused = Chord::create(network.listen("other"), too_narrow).await.map(|_| "it started");
+    assert!(
+        matches!(&refused, Err(Error::Invalid(reason)) if reason.starts_with("max_serving_bytes")),
+        "{refused:?}"
+    );
 }

@@ -152,6 +152,8 @@ pub(crate) struct Node<T: Transport> {
     pub(crate) learning: tokio::sync::RwLock<()>,
     /// Bounds the operations of others that are served at once.
     pub(crate) serving: Arc<Semaphore>,
+    /// Bounds their messages together, in KiB.
+    pub(crate) serving_kib: Arc<Semaphore>,
     /// Bounds this handle's operations in flight.
     pub(crate) operations: Semaphore,
     /// Bounds the hand-offs from here that run at once.
@@ -211,6 +213,7 @@ impl<T: Transport> Node<T> {
             keys: KeyLocks::new(),
             learning: tokio::sync::RwLock::new(()),
             serving: Arc::new(Semaphore::new(config.max_serving)),
+            serving_kib: Arc::new(Semaphore::new(config.max_serving_bytes.div_ceil(1024))),
             operations: Semaphore::new(config.max_operations),
             hand_offs: Arc::new(Semaphore::new(MAX_HAND_OFFS)),
             progress: Progress::new(),

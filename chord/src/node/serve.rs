@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -75,19 +76,26 @@ impl<T: Transport> Node<T> {
                 incoming.reply(self.encode(header.from, &response, Bytes::new()));
                 continue;
             }
-            let Ok(permit) = self.serving.clone().try_acquire_owned() else {
+            let permit = self.serving.clone().try_acquire_owned();
+            let (Ok(permit), Some(room)) = (permit, self.room_for(&incoming.frame)) else {
                 incoming.reply(self.encode(header.from, &Response::Overloaded, Bytes::new()));
                 continue;
             };
             let node = self.clone();
             let mut work = Box::pin(async move {
-                let _permit = permit;
+                let _places = (permit, room);
                 node.answer(header, request, incoming).await;
             });
             if futures::poll!(work.as_mut()).is_pending() {
                 self.tasks.spawn(work);
             }
         }
+    }
+
+    /// Room for a frame that is worked on, as long as there is some.
+    fn room_for(&self, frame: &Frame) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(frame.len().div_ceil(1024)).ok()?;
+        self.serving_kib.clone().try_acquire_many_owned(kib).ok()
     }
 
     /// Why a request is not even looked at. No host speaks for another one, nor for an earlier life of itself.
