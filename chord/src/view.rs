@@ -35,6 +35,9 @@ pub struct Status {
     pub bytes: u64,
     /// Hand-offs under way, in either direction.
     pub transfers: usize,
+    /// Pieces of the circle of which it knows different group records, those it handed over included. They are joined
+    /// only where all of it is equal, epochs too.
+    pub records: usize,
     /// Other virtual nodes it knows.
     pub contacts: usize,
     /// Milliseconds since it started.

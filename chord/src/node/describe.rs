@@ -102,7 +102,7 @@ impl<T: Transport> Node<T> {
             });
             (rings.collect(), routing.contacts().len())
         };
-        let (groups, transfers) = {
+        let (groups, transfers, records) = {
             let groups = self.groups();
             let rows = groups.served().into_iter().map(|(interval, group)| GroupStatus {
                 after: show(&interval.after),
@@ -110,7 +110,7 @@ impl<T: Transport> Node<T> {
                 epoch: group.epoch,
                 members: group.members.iter().map(|host| host.name.to_string()).collect(),
             });
-            (rows.collect(), groups.transfers())
+            (rows.collect(), groups.transfers(), groups.records())
         };
         let parameters = &self.parameters;
         Status {
@@ -128,6 +128,7 @@ impl<T: Transport> Node<T> {
             keys: stock.entries,
             bytes: stock.bytes,
             transfers,
+            records,
             contacts,
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             counters: self.metrics.snapshot(),

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::node::deadline::by;
 use crate::node::{Node, Phase};
 use crate::protocol::group::{Groups, TransferId};
-use crate::protocol::id::{Id, Interval};
+use crate::protocol::id::Id;
 use crate::protocol::message::{MAX_LEAVING, Request};
 use crate::protocol::peer::Host;
 use crate::protocol::placement;
@@ -239,7 +239,7 @@ fn hold_everything(groups: &mut Groups) -> Option<Option<TransferId>> {
     if groups.served().len() != groups.idle().len() {
         return None;
     }
-    let held = groups.begin(Interval::whole()).map(|(transfer, _)| transfer);
+    let held = groups.begin_all();
     if let Some(transfer) = held {
         groups.hold(transfer);
     }
@@ -249,7 +249,8 @@ fn hold_everything(groups: &mut Groups) -> Option<Option<TransferId>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::group::Verdict;
+    use crate::protocol::group::{Group, MAX_BEGUN, Verdict};
+    use crate::protocol::id::Interval;
 
     /// A write that lands there after the entries were counted would be acknowledged, and gone with the host.
     #[test]
@@ -263,6 +264,23 @@ mod tests {
         groups.release(transfer);
         assert!(matches!(hold_everything(&mut groups), Some(Some(_))));
         for id in [5, 50] {
+            assert!(matches!(groups.verdict(&Id::from_u128(id)), Verdict::Serve { held: true, .. }));
+        }
+    }
+    /// One hand-off moves no more than so many pieces; the one to nobody must hold all.
+    #[test]
+    fn the_last_host_holds_writes_back_in_however_many_pieces_it_serves() {
+        let (source, me) = (Host::named("a", 1), Host::named("b", 2));
+        let mut groups = Groups::empty(me.clone());
+        let pieces = 2 * MAX_BEGUN as u128;
+        for i in 0..pieces {
+            let (piece, epoch) = (Interval::new(Id::from_u128(i), Id::from_u128(i + 1)), 1 + i as u64);
+            let transfer = TransferId { source: source.incarnation, number: epoch };
+            groups.offer(transfer, &source, &[(piece, epoch)]).unwrap();
+            assert!(groups.install(transfer, &[(piece, Group::of_one(epoch + 1, me.clone()))]));
+        }
+        assert!(matches!(hold_everything(&mut groups), Some(Some(_))));
+        for id in 1..=pieces {
             assert!(matches!(groups.verdict(&Id::from_u128(id)), Verdict::Serve { held: true, .. }));
         }
     }

@@ -19,6 +19,8 @@
 //!
 //! Source: single-decree Paxos for each epoch's successor record (Lamport; "Vertical Paxos", 2009; Etna, 2005).
 
+mod verdict;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,6 +29,13 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::id::{Id, Interval};
 use crate::protocol::interval_map::IntervalMap;
 use crate::protocol::peer::{Host, Incarnation};
+
+pub use self::verdict::Verdict;
+
+/// Pieces of one hand-off, when it begins; what is more is handed over by another one after it. Far fewer than one
+/// message may name ([`MAX_PIECES`](crate::protocol::message::MAX_PIECES)): what is learnt back of a hand-off that is
+/// decided cuts its pieces up.
+pub const MAX_BEGUN: usize = 256;
 
 /// A group record: who may answer for an id, under an epoch that only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -129,40 +138,6 @@ impl Learning {
     }
 }
 
-/// Whether this host answers for an id, and who does if not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It does.
-    Serve {
-        /// Under this epoch.
-        epoch: u64,
-        /// The hand-off under way, which must be told of every write.
-        copying: Option<TransferId>,
-        /// Writes wait: the hand-off is about to be decided, or given up.
-        held: bool,
-    },
-    /// It did; this record is decided, and its owner is installing it now.
-    Fenced(Arc<Group>),
-    /// It did; this record is in force.
-    Moved(Arc<Group>),
-    /// It is about to: it learns from this host, which serves until then.
-    Learning(Arc<Host>),
-    /// It knows of no record.
-    Unknown,
-}
-
-impl Verdict {
-    /// Whether an entry under this verdict may be deleted: a tombstone that no hand-off copies (the learner would keep
-    /// what it removed), or what means nothing here any more.
-    pub fn lets_collect(&self, tombstone: bool) -> bool {
-        match self {
-            Verdict::Serve { copying, .. } => tombstone && copying.is_none(),
-            Verdict::Unknown | Verdict::Moved(_) => true,
-            Verdict::Fenced(_) | Verdict::Learning(_) => false,
-        }
-    }
-}
-
 /// Why an offer was declined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
@@ -238,6 +213,12 @@ impl Groups {
         self.pieces(|state| !state.left)
     }
 
+    /// The pieces on which what this host knows of ids is the same: those it answers for, and those it has answered for
+    /// or learns.
+    pub fn records(&self) -> usize {
+        self.map.pieces().count()
+    }
+
     /// Hand-offs under way in either direction, each counted once.
     pub fn transfers(&self) -> usize {
         let mut all: Vec<TransferId> = self
@@ -254,9 +235,22 @@ impl Groups {
         all.len()
     }
 
-    /// Begins to hand over what this host serves of `interval` and does not hand over already. `None` when that is
-    /// nothing.
+    /// Begins to hand over what this host serves of `interval` and does not hand over already, [`MAX_BEGUN`] pieces of it
+    /// at most. `None` when that is nothing.
     pub fn begin(&mut self, interval: Interval) -> Option<(TransferId, Vec<(Interval, u64)>)> {
+        self.begin_pieces(interval, MAX_BEGUN)
+    }
+
+    /// Begins a hand-off to nobody of everything that [`Groups::begin`] could begin with, in however many pieces.
+    pub fn begin_all(&mut self) -> Option<TransferId> {
+        self.begin_pieces(Interval::whole(), usize::MAX).map(|(transfer, _)| transfer)
+    }
+
+    fn begin_pieces(
+        &mut self,
+        interval: Interval,
+        most: usize,
+    ) -> Option<(TransferId, Vec<(Interval, u64)>)> {
         let free = |state: &State| state.accepted.is_none() && state.outgoing.is_none() && !state.left;
         let pieces: Vec<(Interval, u64)> = self
             .map
@@ -264,6 +258,7 @@ impl Groups {
             .into_iter()
             .filter(|(_, state)| free(state) && state.learning.is_none())
             .filter_map(|(piece, state)| state.record.map(|record| (piece, record.epoch)))
+            .take(most)
             .collect();
         if pieces.is_empty() {
             return None;

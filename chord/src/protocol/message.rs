@@ -23,6 +23,8 @@ pub const MAX_ASKS: usize = 256;
 pub const MAX_ITEMS: usize = 512;
 /// Virtual nodes of one [`Request::Leave`], at most.
 pub const MAX_LEAVING: usize = 256;
+/// Pieces of one [`Request::Offer`] or [`Request::Install`], at most: each is looked for among all records.
+pub const MAX_PIECES: usize = 1024;
 
 /// What every host of a ring agrees on; fixed by its creator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -378,20 +380,19 @@ impl Request {
         }
     }
 
-    /// Whether it asks for no more than one message may. [`Request::Chunk`], [`Request::Offer`] and
-    /// [`Request::Install`] are answered with one word, whatever they hold.
+    /// Whether it asks for no more than one message may. [`Request::Chunk`] is answered with one word, whatever it holds.
     pub fn is_bounded(&self) -> bool {
         match self {
             Request::Round { asks, .. } => asks.len() <= MAX_ASKS,
             Request::Leave { nodes } => nodes.len() <= MAX_LEAVING,
             Request::Get { items, .. } => items.len() <= MAX_ITEMS,
             Request::Update { items, .. } => items.len() <= MAX_ITEMS,
+            Request::Offer { pieces, .. } => pieces.len() <= MAX_PIECES,
+            Request::Install { groups, .. } => groups.len() <= MAX_PIECES,
             Request::Hello { .. }
             | Request::Describe
             | Request::Locate { .. }
-            | Request::Offer { .. }
             | Request::Chunk { .. }
-            | Request::Install { .. }
             | Request::Abort { .. } => true,
         }
     }

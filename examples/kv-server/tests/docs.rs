@@ -109,6 +109,7 @@ fn every_field_of_a_view_is_documented() {
             keys: 1,
             bytes: 1,
             transfers: 0,
+            records: 1,
             contacts: 1,
             uptime_ms: 1,
             counters: Counters::default(),

@@ -81,3 +81,27 @@ fn writes_go_on_when_a_hand_off_begins_anew() {
     let (renewed, _) = a.renew(transfer).expect("the hand-off goes on");
     assert_eq!(a.verdict(&Id::ZERO), Verdict::Serve { epoch: 1, copying: Some(renewed), held: false });
 }
+
+/// Many records of different epochs are handed over by several hand-offs, none of more pieces than a message may name.
+#[test]
+fn a_hand_off_of_many_pieces_is_several_and_comes_to_its_end() {
+    let Two { at_a, at_b, .. } = two();
+    let (mut a, mut b) = (Groups::empty(at_a.clone()), Groups::empty(at_b.clone()));
+    let pieces = 3 * MAX_BEGUN as u128 - 1;
+    for i in 0..pieces {
+        let (piece, epoch) = (Interval::new(Id::from_u128(i), Id::from_u128(i + 1)), 1 + i as u64);
+        let transfer = TransferId { source: Incarnation(9), number: epoch };
+        a.offer(transfer, &at_b, &[(piece, epoch)]).expect("nothing newer is known");
+        assert!(a.install(transfer, &[(piece, Group::of_one(epoch + 1, at_a.clone()))]));
+    }
+    let mut hand_offs = 0;
+    while let Some((transfer, pieces)) = a.begin(Interval::whole()) {
+        assert!(pieces.len() <= MAX_BEGUN);
+        assert!(b.offer(transfer, &at_a, &pieces).is_ok());
+        assert!(b.install(transfer, &a.accept(transfer, &at_b)));
+        a.in_force(transfer);
+        hand_offs += 1;
+    }
+    assert_eq!(hand_offs, 3);
+    assert!(a.held().is_empty() && b.served().len() == pieces as usize);
+}

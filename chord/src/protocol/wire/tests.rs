@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::entry::{Condition, Expiry, Version};
-use crate::protocol::group::Group;
+use crate::protocol::group::{Group, TransferId};
 use crate::protocol::id::{Id, Interval};
 use crate::protocol::message::{
-    ActionHead, Description, GetItem, ItemReply, MAX_ASKS, MAX_ITEMS, MAX_LEAVING, NodeDescription,
-    OperationId, Trail, UpdateItem,
+    ActionHead, Description, GetItem, ItemReply, MAX_ASKS, MAX_ITEMS, MAX_LEAVING, MAX_PIECES,
+    NodeDescription, OperationId, Trail, UpdateItem,
 };
 use crate::protocol::peer::{Host, HostName, Peer};
 use crate::protocol::ring::Neighbours;
@@ -161,7 +161,19 @@ fn a_request_for_more_than_one_message_may_ask_is_refused() {
     let rounds = |count| Request::Round { host: host.clone(), asks: vec![Ask::Ping; count] };
     let node = (Peer::new(Id::ZERO, host.clone()), Neighbours::default());
     let leaves = |count| Request::Leave { nodes: vec![node.clone(); count] };
+    let transfer = TransferId { source: host.incarnation, number: 1 };
+    let piece = Interval::new(Id::ZERO, Id::from_u128(1));
+    let offers = |count| Request::Offer {
+        transfer,
+        from: host.clone(),
+        pieces: vec![(piece, 1); count],
+        leaving: false,
+    };
+    let group = Group::of_one(1, host.clone());
+    let installs = |count| Request::Install { transfer, groups: vec![(piece, group.clone()); count] };
     for (most, more) in [
+        (offers(MAX_PIECES), offers(MAX_PIECES + 1)),
+        (installs(MAX_PIECES), installs(MAX_PIECES + 1)),
         (gets(MAX_ITEMS), gets(MAX_ITEMS + 1)),
         (updates(MAX_ITEMS), updates(MAX_ITEMS + 1)),
         (rounds(MAX_ASKS), rounds(MAX_ASKS + 1)),

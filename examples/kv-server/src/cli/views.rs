@@ -95,6 +95,7 @@ fn status_lines(status: &Status, style: Style) -> String {
         ("keys", format!("{} ({} bytes)", status.keys, status.bytes)),
         ("groups", status.groups.len().to_string()),
         ("transfers", status.transfers.to_string()),
+        ("records", status.records.to_string()),
         ("contacts", status.contacts.to_string()),
         ("uptime", format!("{:.1} s", status.uptime_ms as f64 / 1000.0)),
         ("operations", format!("{} started here, {} served", counters.operations, counters.served)),
