@@ -105,10 +105,12 @@ impl<T: Transport> Chord<T> {
         Chord::create_with(transport, config, Arc::new(MemoryStorage::new())).await
     }
 
-    /// [`Chord::create`] with a store of your own. It must be this node's alone.
+    /// [`Chord::create`] with a store of your own. It must be this node's alone, and empty: no earlier life of a host is
+    /// brought back from it yet.
     ///
     /// # Errors
-    /// As [`Chord::create`].
+    /// As [`Chord::create`]; [`Error::Invalid`] also for a store with entries (tombstones included), [`Error::Storage`]
+    /// and [`Error::Timeout`] for one that does not tell whether it has any.
     pub async fn create_with(transport: T, config: Config, storage: Arc<dyn Storage>) -> Result<Self, Error> {
         Ok(Chord::new(Node::create(transport, config, storage).await?))
     }
@@ -127,10 +129,10 @@ impl<T: Transport> Chord<T> {
         Chord::join_with(transport, known, config, Arc::new(MemoryStorage::new())).await
     }
 
-    /// [`Chord::join`] with a store of your own. It must be this node's alone, and empty.
+    /// [`Chord::join`] with a store of your own. It must be this node's alone, and empty, as for [`Chord::create_with`].
     ///
     /// # Errors
-    /// As [`Chord::join`].
+    /// As [`Chord::join`], and of the store as [`Chord::create_with`].
     pub async fn join_with(
         transport: T,
         known: &[Endpoint],

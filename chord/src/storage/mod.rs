@@ -27,7 +27,8 @@ pub struct Batch {
     pub entries: Vec<Stored>,
     /// Keys to be dropped, if they still are at this very version (a tombstone that was collected, for instance).
     pub deletes: Vec<Stored>,
-    /// The engine's own state (group records, counters), opaque to the store; replaces what was there.
+    /// The engine's own state (group records, counters), opaque to the store; replaces what was there. For durable hosts:
+    /// this version of the engine keeps none in its store.
     pub state: Option<Bytes>,
 }
 
@@ -126,7 +127,8 @@ pub trait Storage: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Page, StorageError>;
 
-    /// The engine's own state, as the last batch that carried one left it.
+    /// The engine's own state, as the last batch that carried one left it. This version of the engine does not ask for it:
+    /// a node begins with an empty store.
     async fn load(&self) -> Result<Option<Bytes>, StorageError>;
 
     /// What the store holds. May be approximate while writes run.
