@@ -208,8 +208,7 @@ impl<T: Transport> Chord<T> {
         self.check_value(&update)?;
         let key = Bytes::copy_from_slice(key);
         let deadline = node.operation_deadline();
-        let (updated, previous, hops) =
-            node.update(&id, node.next_operation(), &key, &update, deadline).await?;
+        let (updated, previous, hops) = node.update(&id, &key, &update, deadline).await?;
         Ok(receipt(updated, previous, hops))
     }
 

@@ -1,22 +1,26 @@
-//! Answers a request about several keys: each on its own, values as far as one answer has room, and what is being
-//! installed elsewhere passed on, one call for each new owner.
+//! Answers a request about several keys: each on its own and those of different keys at once, values as far as one answer
+//! has room, and what is being installed elsewhere passed on, one call for each new owner.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use crate::node::answers::{Answers, ItemAnswer, Next};
+use crate::node::at_once::few_at_once;
 use crate::node::call::CallError;
 use crate::node::execute::NotDone;
 use crate::node::window::Seen;
 use crate::node::{Metrics, Node};
 use crate::protocol::entry::{Action, Update};
-use crate::protocol::group::{Group, Verdict};
+use crate::protocol::group::Verdict;
 use crate::protocol::id::Id;
-use crate::protocol::message::{ActionHead, GetItem, ItemReply, Request, Response, Trail, UpdateItem};
-use crate::protocol::peer::{Host, Incarnation};
+use crate::protocol::message::{
+    ActionHead, GetItem, ItemReply, OperationId, Request, Response, Trail, UpdateItem,
+};
+use crate::protocol::peer::Host;
 use crate::protocol::wire;
 use crate::transport::{Lane, Transport};
 
@@ -27,35 +31,33 @@ impl<T: Transport> Node<T> {
         items: &[GetItem],
         deadline: Instant,
     ) -> (Response, Bytes) {
-        let mut answers = Vec::with_capacity(items.len());
-        let mut onward = Onward::default();
-        let mut room = Room::new(self.parameters.max_value_bytes, too_much_read);
-        for item in items {
-            let answer = match self.answer_get_item(trail, item, deadline).await {
-                Ok(answer) => room.take(answer),
-                Err(next) => onward.put_off(answers.len(), &next),
-            };
-            answers.push(answer);
-        }
-        let forwarded = onward.into_batches().map(|(next, trail, positions)| async move {
+        let answers = self.answers(items.len(), || ItemReply::TryAgain("the answer is large enough".into()));
+        let (positions, found) = ((0..items.len()).collect(), &answers);
+        few_at_once(positions, |i: usize| async move {
+            let answer = self.answer_get_item(trail, &items[i], deadline).await;
+            found.lock().unwrap_or_else(PoisonError::into_inner).put(i, answer);
+        })
+        .await;
+        let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let forwarded = answers.onward().map(|(next, trail, positions)| async move {
             let items = positions.iter().map(|i| items[*i].clone()).collect();
             let request = Request::Get { trail, items };
             let answers = self.forward(&next, &request, Bytes::new(), positions.len(), deadline).await;
             positions.into_iter().zip(answers)
         });
         for (i, answer) in join_all(forwarded).await.into_iter().flatten() {
-            answers[i] = room.take(answer);
+            answers.put(i, Ok(answer));
         }
-        items_response(answers)
+        answers.into_response()
     }
 
-    /// The answer to one item; the record that is being installed elsewhere, where it is to be passed on.
+    /// The answer to one item, or where it is to be passed on.
     async fn answer_get_item(
         &self,
         trail: Trail,
         item: &GetItem,
         deadline: Instant,
-    ) -> Result<ItemAnswer, Arc<Group>> {
+    ) -> Result<ItemAnswer, Next> {
         match self.read_here(&item.id, &item.key, trail, deadline).await {
             Ok(Some(entry)) => {
                 let value = entry.value.unwrap_or_default();
@@ -67,12 +69,15 @@ impl<T: Transport> Node<T> {
                 Ok((reply, value))
             }
             Ok(None) => Ok((ItemReply::Absent, Bytes::new())),
-            Err(NotDone::Elsewhere(Verdict::Fenced(next))) if !trail.forwarded => Err(next),
-            Err(reason) => Ok((self.not_done(&item.id, reason), Bytes::new())),
+            Err(reason) => match passed_on(trail, &reason) {
+                Some(next) => Err(next),
+                None => Ok((self.not_done(&item.id, reason), Bytes::new())),
+            },
         }
     }
 
-    /// `None` when an item is being executed for an earlier copy of the same request.
+    /// Updates of one key are executed in order. `None` when another copy of the request is being executed, or a part of
+    /// it was refused: who sent it has an answer, or gets it.
     pub(crate) async fn answer_update(
         &self,
         trail: Trail,
@@ -90,18 +95,19 @@ impl<T: Transport> Node<T> {
         if !items.iter().all(|item| self.parameters.admits(&item.id, &item.key)) {
             return malformed("a key is too long, or not under its id");
         }
+        let seen = self.window().begin_all(items.iter().map(|item| item.operation))?;
         let (items, values) = (&items, &values);
-        let mut answers = Vec::with_capacity(items.len());
-        let mut onward = Onward::default();
-        let mut room = Room::new(self.parameters.max_value_bytes, || ItemReply::Forgotten);
-        for (item, value) in items.iter().zip(values) {
-            let answer = match self.answer_update_item(trail, item, value, deadline).await? {
-                Ok(answer) => room.take(answer),
-                Err(next) => onward.put_off(answers.len(), &next),
-            };
-            answers.push(answer);
-        }
-        let forwarded = onward.into_batches().map(|(next, trail, positions)| async move {
+        let answers = self.answers(items.len(), || ItemReply::Forgotten);
+        let found = &answers;
+        few_at_once(by_key(items, seen), |chain: Vec<(usize, Seen)>| async move {
+            for (i, seen) in chain {
+                let answer = self.answer_update_item(trail, &items[i], &values[i], seen, deadline).await;
+                found.lock().unwrap_or_else(PoisonError::into_inner).put(i, answer);
+            }
+        })
+        .await;
+        let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let forwarded = answers.onward().map(|(next, trail, positions)| async move {
             let body = wire::join_values(positions.iter().map(|i| &values[*i]));
             let items = positions.iter().map(|i| items[*i].clone()).collect();
             let request = Request::Update { trail, items };
@@ -109,44 +115,57 @@ impl<T: Transport> Node<T> {
             positions.into_iter().zip(answers)
         });
         for (i, answer) in join_all(forwarded).await.into_iter().flatten() {
-            answers[i] = room.take(answer);
+            self.note(items[i].operation, &answer);
+            answers.put(i, Ok(answer));
         }
-        Some(items_response(answers))
+        Some(answers.into_response())
     }
 
-    /// As [`Node::answer_get_item`].
+    /// As [`Node::answer_get_item`]. What is passed on counts as being executed here until it is answered, and is noted
+    /// then.
     async fn answer_update_item(
         &self,
         trail: Trail,
         item: &UpdateItem,
         value: &Bytes,
+        seen: Seen,
         deadline: Instant,
-    ) -> Option<Result<ItemAnswer, Arc<Group>>> {
-        match self.window().begin(item.operation) {
+    ) -> Result<ItemAnswer, Next> {
+        match seen {
             Seen::New => {}
-            Seen::InProgress => return None,
-            Seen::Done(reply, value) => return Some(Ok((reply, value))),
-            Seen::Forgotten => return Some(Ok((ItemReply::Forgotten, Bytes::new()))),
+            Seen::Done(reply, value) => return Ok((reply, value)),
+            // It comes twice in one message, if it is not forgotten.
+            Seen::InProgress | Seen::Refused | Seen::Forgotten => {
+                return Ok((ItemReply::Forgotten, Bytes::new()));
+            }
         }
         let update = Update {
             action: action(item.action, value.clone()),
             condition: item.condition,
             return_previous: item.return_previous,
         };
-        let result = self.update_here(&item.id, &item.key, &update, trail, deadline).await;
-        let (reply, found) = match result {
-            Ok((updated, previous)) => (ItemReply::Updated(updated), previous.unwrap_or_default()),
-            Err(NotDone::Elsewhere(Verdict::Fenced(next))) if !trail.forwarded => {
-                self.window().undone(item.operation);
-                return Some(Err(next));
-            }
-            Err(reason) => (self.not_done(&item.id, reason), Bytes::new()),
+        let result = if Instant::now() < deadline {
+            self.update_here(&item.id, &item.key, &update, trail, deadline).await
+        } else {
+            Err(NotDone::TryAgain("others of the same message took until its deadline".into()))
         };
-        match &reply {
-            ItemReply::NotMine(_) | ItemReply::TryAgain(_) => self.window().undone(item.operation),
-            _ => self.window().done(item.operation, &reply, &found),
+        let answer = match result {
+            Ok((updated, previous)) => (ItemReply::Updated(updated), previous.unwrap_or_default()),
+            Err(reason) => match passed_on(trail, &reason) {
+                Some(next) => return Err(next),
+                None => (self.not_done(&item.id, reason), Bytes::new()),
+            },
+        };
+        self.note(item.operation, &answer);
+        Ok(answer)
+    }
+
+    /// Remembers what came of an update, for its copies.
+    fn note(&self, operation: OperationId, (reply, value): &ItemAnswer) {
+        match reply {
+            ItemReply::NotMine(_) | ItemReply::TryAgain(_) => self.window().refused(operation),
+            _ => self.window().done(operation, reply, value),
         }
-        Some(Ok((reply, found)))
     }
 
     /// Passes `count` items on to the owner that is installing its record at this moment. One answer for each.
@@ -185,67 +204,34 @@ impl<T: Transport> Node<T> {
             NotDone::Storage(reason) => ItemReply::Storage(reason),
         }
     }
-}
 
-/// One key's answer, with its value.
-type ItemAnswer = (ItemReply, Bytes);
-
-/// Items that are to be passed on, by the owner and the epoch of the record that it is installing.
-#[derive(Default)]
-struct Onward {
-    batches: BTreeMap<(Incarnation, u64), (Arc<Host>, Vec<usize>)>,
-}
-
-impl Onward {
-    /// Puts the item at `position` off. Returns what stands in its place until it is answered.
-    fn put_off(&mut self, position: usize, next: &Group) -> ItemAnswer {
-        let Some(owner) = next.owner() else {
-            return (ItemReply::TryAgain("the next owner is unknown".into()), Bytes::new());
-        };
-        let batch = self.batches.entry((owner.incarnation, next.epoch));
-        batch.or_insert_with(|| (owner.clone(), Vec::new())).1.push(position);
-        (ItemReply::Absent, Bytes::new())
-    }
-
-    fn into_batches(self) -> impl Iterator<Item = (Arc<Host>, Trail, Vec<usize>)> {
-        self.batches.into_iter().map(|((_, min_epoch), (owner, positions))| {
-            (owner, Trail { min_epoch, forwarded: true }, positions)
-        })
+    fn answers(&self, count: usize, instead: fn() -> ItemReply) -> Mutex<Answers> {
+        Mutex::new(Answers::new(count, self.parameters.max_value_bytes, instead))
     }
 }
 
-fn items_response(answers: Vec<ItemAnswer>) -> (Response, Bytes) {
-    let (replies, values): (Vec<ItemReply>, Vec<Bytes>) = answers.into_iter().unzip();
-    (Response::Items(replies), wire::join_values(values.iter()))
-}
-
-/// Room for values in one answer: for as many bytes as the largest value has, which fits a frame, or for one value.
-struct Room {
-    bytes: u64,
-    is_taken: bool,
-    /// What is answered instead of a value for which there is none.
-    instead: fn() -> ItemReply,
-}
-
-impl Room {
-    fn new(bytes: u64, instead: fn() -> ItemReply) -> Room {
-        Room { bytes, is_taken: false, instead }
-    }
-
-    /// `answer`, if there is room for its value.
-    fn take(&mut self, answer: ItemAnswer) -> ItemAnswer {
-        let len = answer.1.len() as u64;
-        if self.is_taken && len > self.bytes {
-            return ((self.instead)(), Bytes::new());
+/// Where an item goes on to that was not done here, if it has not been passed on before.
+fn passed_on(trail: Trail, reason: &NotDone) -> Option<Next> {
+    match reason {
+        NotDone::Elsewhere(Verdict::Fenced(next)) if !trail.forwarded => {
+            next.owner().map(|owner| Next { owner: owner.clone(), epoch: next.epoch })
         }
-        self.is_taken |= len > 0;
-        self.bytes = self.bytes.saturating_sub(len);
-        answer
+        _ => None,
     }
 }
 
-fn too_much_read() -> ItemReply {
-    ItemReply::TryAgain("the answer is large enough".into())
+/// The positions of each key's updates, in order.
+fn by_key(items: &[UpdateItem], seen: Vec<Seen>) -> Vec<Vec<(usize, Seen)>> {
+    let mut chains: Vec<Vec<(usize, Seen)>> = Vec::with_capacity(items.len());
+    let mut places: BTreeMap<&Id, usize> = BTreeMap::new();
+    for (i, seen) in seen.into_iter().enumerate() {
+        let place = *places.entry(&items[i].id).or_insert(chains.len());
+        match chains.get_mut(place) {
+            Some(chain) => chain.push((i, seen)),
+            None => chains.push(vec![(i, seen)]),
+        }
+    }
+    chains
 }
 
 /// What an answer that is none says about the items of `request`.
@@ -265,21 +251,5 @@ fn action(head: ActionHead, value: Bytes) -> Action {
         ActionHead::Add(by) => Action::Add(by),
         ActionHead::Append => Action::Append(value),
         ActionHead::Expire(expiry) => Action::Expire(expiry),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_of_one_answer_are_no_longer_together_than_the_longest_but_one_always_fits() {
-        let answer = |len| (ItemReply::Absent, Bytes::from(vec![0; len]));
-        let lengths = |room: u64, values: &[usize]| {
-            let mut room = Room::new(room, too_much_read);
-            values.iter().map(|len| room.take(answer(*len)).1.len()).collect::<Vec<_>>()
-        };
-        assert_eq!(lengths(100, &[60, 50, 40, 0, 1]), [60, 0, 40, 0, 0]);
-        assert_eq!(lengths(100, &[0, 200, 1]), [0, 200, 0]);
     }
 }

@@ -1,36 +1,27 @@
 //! Operations on many keys: those of one believed owner travel together, what that misses goes one by one.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::join;
-use futures::stream::{self, FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::node::at_once::{few_at_once, many_at_once};
 use crate::node::call::CallError;
 use crate::node::route::{found, update_item};
 use crate::node::{Metrics, Node};
 use crate::protocol::entry::{Action, Entry, Update};
 use crate::protocol::group::Verdict;
 use crate::protocol::id::Id;
-use crate::protocol::message::{
-    GetItem, ItemReply, MAX_ITEMS, OperationId, Request, Response, Trail, Updated,
-};
+use crate::protocol::message::{GetItem, ItemReply, MAX_ITEMS, Request, Response, Trail, Updated};
 use crate::protocol::peer::{Host, Incarnation};
 use crate::protocol::wire;
 use crate::transport::{Lane, Transport};
 
 /// Bytes of keys and values of one message; larger values travel alone.
 const MAX_BYTES: usize = 1 << 20;
-/// Operations of one call that wait for other hosts at once.
-const CONCURRENT: usize = 64;
-/// Operations of one call on this host's own keys that wait at once.
-const FEW: usize = 32;
 
 /// What one update of many came to.
 pub(crate) type UpdateResult = Result<(Updated, Option<Bytes>, usize), Error>;
@@ -108,21 +99,18 @@ impl<T: Transport> Node<T> {
         results: &mut [Option<UpdateResult>],
         deadline: Instant,
     ) {
-        let update = |(i, name): (usize, OperationId)| async move {
-            (i, self.update(&ids[i], name, &updates[i].key, &updates[i].update, deadline).await)
+        let update = |i: usize| async move {
+            (i, self.update(&ids[i], &updates[i].key, &updates[i].update, deadline).await)
         };
         let (here, away) = self.by_place(ids, positions.to_vec());
-        let named = |i: usize| (i, self.next_operation());
-        let here = few_at_once(here, |i| update(named(i)));
-        let names: BTreeMap<usize, OperationId> = away.iter().copied().map(named).collect();
-        let names = &names;
+        let here = few_at_once(here, update);
         let size = |i: usize| match &updates[i].update {
             // The values found may be of any size, and must fit into one reply.
             update if update.return_previous => usize::MAX,
             update => updates[i].key.len() + value_bytes(update),
         };
         let batched = self.batches(ids, &away, size).into_iter().map(|(host, positions)| async move {
-            let replies = self.update_batch(&host, &positions, ids, names, updates, deadline).await;
+            let replies = self.update_batch(&host, &positions, ids, updates, deadline).await;
             positions.into_iter().zip(replies).collect::<Vec<_>>()
         });
         let (here, batched) = join(here, many_at_once(batched)).await;
@@ -133,8 +121,7 @@ impl<T: Transport> Node<T> {
             Metrics::add(&self.metrics.operations, u64::from(result.is_some()));
             results[i] = result;
         }
-        let rest = names.iter().map(|(i, name)| (*i, *name)).filter(|(i, _)| results[*i].is_none());
-        let rest = rest.map(update).collect::<Vec<_>>();
+        let rest = away.into_iter().filter(|i| results[*i].is_none()).map(update).collect::<Vec<_>>();
         for (i, result) in many_at_once(rest).await {
             results[i] = Some(result);
         }
@@ -228,7 +215,6 @@ impl<T: Transport> Node<T> {
         host: &Arc<Host>,
         positions: &[usize],
         ids: &[Id],
-        names: &BTreeMap<usize, OperationId>,
         updates: &[ManyUpdate],
         deadline: Instant,
     ) -> Vec<Option<UpdateResult>> {
@@ -237,7 +223,7 @@ impl<T: Transport> Node<T> {
         }
         let (items, values): (Vec<_>, Vec<_>) = positions
             .iter()
-            .map(|i| update_item(names[i], &ids[*i], &updates[*i].key, &updates[*i].update))
+            .map(|i| update_item(self.next_operation(), &ids[*i], &updates[*i].key, &updates[*i].update))
             .unzip();
         let request = Request::Update { trail: Trail::default(), items };
         let body = wire::join_values(values.iter());
@@ -295,30 +281,6 @@ fn turns(ids: &[Id]) -> Vec<Vec<usize>> {
         }
     }
     turns
-}
-
-/// Runs operations that seldom wait: each as far as it gets at once, which is mostly to its end; of those that have to
-/// wait, [`FEW`] at once. Results come in any order.
-async fn few_at_once<R, F: Future<Output = R>>(positions: Vec<usize>, run: impl Fn(usize) -> F) -> Vec<R> {
-    let mut results = Vec::with_capacity(positions.len());
-    let mut waiting = FuturesUnordered::new();
-    for position in positions {
-        let mut operation = Box::pin(run(position));
-        match poll_fn(|context| Poll::Ready(operation.as_mut().poll(context))).await {
-            Poll::Ready(result) => results.push(result),
-            Poll::Pending => waiting.push(operation),
-        }
-        if waiting.len() >= FEW {
-            results.extend(waiting.next().await);
-        }
-    }
-    results.extend(waiting.collect::<Vec<R>>().await);
-    results
-}
-
-/// Runs operations that wait for others, [`CONCURRENT`] at once. Results come in any order.
-async fn many_at_once<R>(operations: impl IntoIterator<Item: Future<Output = R>>) -> Vec<R> {
-    stream::iter(operations).buffer_unordered(CONCURRENT).collect().await
 }
 
 fn value_bytes(update: &Update) -> usize {

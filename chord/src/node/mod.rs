@@ -5,6 +5,8 @@
 //! and [`learn`] move ownership ([`progress`] tells whether they get on), [`sweep`] collects what is over, [`join`] and [`leave`] begin and end it,
 //! [`describe`] tells about it. Every decision is taken in [`crate::protocol`].
 
+pub(crate) mod answers;
+pub(crate) mod at_once;
 pub(crate) mod call;
 pub(crate) mod deadline;
 pub(crate) mod describe;

@@ -36,8 +36,6 @@ pub(crate) enum Operation {
     },
     /// Updates it.
     Update {
-        /// The update's name.
-        operation: OperationId,
         /// The key.
         key: Bytes,
         /// What to do.
@@ -94,12 +92,10 @@ impl<T: Transport> Node<T> {
         }
     }
 
-    /// Updates `key` under the name `operation`. What it did, the value it found if that was asked for, and the
-    /// calls to other hosts that it took.
+    /// Updates `key`. What it did, the value it found if that was asked for, and the calls to other hosts that it took.
     pub(crate) async fn update(
         &self,
         id: &Id,
-        operation: OperationId,
         key: &Bytes,
         update: &Update,
         deadline: Instant,
@@ -108,7 +104,7 @@ impl<T: Transport> Node<T> {
             Metrics::add(&self.metrics.operations, 1);
             return Ok((updated, previous, 0));
         }
-        let operation = Operation::Update { operation, key: key.clone(), update: update.clone() };
+        let operation = Operation::Update { key: key.clone(), update: update.clone() };
         match Box::pin(self.run(id, operation, deadline)).await? {
             (Done::Updated(updated, previous), hops) => Ok((updated, previous, hops)),
             _ => Err(nonsense()),
@@ -208,7 +204,7 @@ impl<T: Transport> Node<T> {
         let trail = Trail { min_epoch: search.epoch_at(&self.me), forwarded: false };
         let result = match operation {
             Operation::Get { key } => self.read_here(id, key, trail, deadline).await.map(Done::Read),
-            Operation::Update { key, update, .. } => {
+            Operation::Update { key, update } => {
                 let result = self.update_here(id, key, update, trail, deadline).await;
                 result.map(|(updated, previous)| Done::Updated(updated, previous))
             }
@@ -250,8 +246,9 @@ impl<T: Transport> Node<T> {
                 let items = vec![GetItem { id: *id, key: key.clone() }];
                 (Request::Get { trail, items }, Bytes::new())
             }
-            Operation::Update { operation, key, update } => {
-                let (item, value) = update_item(*operation, id, key, update);
+            Operation::Update { key, update } => {
+                // Its name is new each time that it is sent: what was refused before may still arrive somewhere, late.
+                let (item, value) = update_item(self.next_operation(), id, key, update);
                 if value.len() > SMALL_VALUE_BYTES && search.sure_of != Some(host.incarnation) {
                     let locate = Request::Locate { trail, id: *id };
                     let patience = self.patience(deadline);

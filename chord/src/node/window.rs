@@ -16,7 +16,7 @@ const BLOCK: u64 = u64::BITS as u64;
 const BLOCKS: usize = 1 << 20;
 /// Callers remembered; beyond it the one that was silent for longest is forgotten.
 const CALLERS: usize = 4096;
-/// Answers kept; a repeated operation whose answer is kept no more is `Forgotten`.
+/// Answers kept, refusals among them; a repeated operation whose answer is kept no more is `Forgotten`.
 const ANSWERS: usize = 1 << 16;
 /// Bytes of values in all answers kept.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -25,17 +25,26 @@ const MAX_KEPT_BYTES: usize = 4096;
 
 /// What the window knows of an operation.
 pub(crate) enum Seen {
-    /// Nothing: execute it, then [`Window::done`] or [`Window::undone`].
+    /// Nothing: execute it, then [`Window::done`] or [`Window::refused`].
     New,
     /// It is being executed; whoever sent it first gets the answer.
     InProgress,
+    /// It was certainly not executed here, which its sender was told, and never will be: who asks again does so under
+    /// another id, and what comes under this one is a copy that was long on its way.
+    Refused,
     /// It was executed, with this answer.
     Done(ItemReply, Bytes),
     /// It was executed and the answer is not kept, or it is older than what is remembered.
     Forgotten,
 }
 
-/// The memory of updates executed here.
+/// What came of an operation.
+enum Kept {
+    Done(ItemReply, Bytes),
+    Refused,
+}
+
+/// The memory of updates executed here, and of those that were refused.
 #[derive(Default)]
 pub(crate) struct Window {
     callers: BTreeMap<Incarnation, Caller>,
@@ -44,7 +53,7 @@ pub(crate) struct Window {
     clock: u64,
     /// What is being executed: as much as this host serves at once.
     running: BTreeSet<OperationId>,
-    answers: BTreeMap<OperationId, (ItemReply, Bytes)>,
+    answers: BTreeMap<OperationId, Kept>,
     /// The keys of `answers`, oldest first.
     order: VecDeque<OperationId>,
     answer_bytes: usize,
@@ -76,22 +85,33 @@ impl Caller {
         }
         is_new
     }
-
-    fn unsee(&mut self, counter: u64) {
-        if let Some(bits) = self.seen.get_mut(&(counter / BLOCK)) {
-            *bits &= !(1 << (counter % BLOCK));
-        }
-    }
 }
 
 impl Window {
+    /// [`Window::begin`] for each operation of one message. `None`, and nothing is noted, if one of them is in progress or
+    /// was refused: the message is a copy of one that has an answer, or gets it.
+    pub(crate) fn begin_all(
+        &mut self,
+        operations: impl Iterator<Item = OperationId> + Clone,
+    ) -> Option<Vec<Seen>> {
+        let is_copy = |operation: OperationId| {
+            self.running.contains(&operation) || matches!(self.answers.get(&operation), Some(Kept::Refused))
+        };
+        if operations.clone().any(is_copy) {
+            return None;
+        }
+        Some(operations.map(|operation| self.begin(operation)).collect())
+    }
+
     /// Looks `operation` up, and notes a new one as in progress.
     pub(crate) fn begin(&mut self, operation: OperationId) -> Seen {
         if self.running.contains(&operation) {
             return Seen::InProgress;
         }
-        if let Some((reply, value)) = self.answers.get(&operation) {
-            return Seen::Done(reply.clone(), value.clone());
+        match self.answers.get(&operation) {
+            Some(Kept::Done(reply, value)) => return Seen::Done(reply.clone(), value.clone()),
+            Some(Kept::Refused) => return Seen::Refused,
+            None => {}
         }
         self.clock += 1;
         let is_known = self.callers.contains_key(&operation.caller);
@@ -116,23 +136,25 @@ impl Window {
             return;
         }
         self.answer_bytes += value.len();
-        self.answers.insert(operation, (reply.clone(), Bytes::copy_from_slice(value)));
-        self.order.push_back(operation);
-        while self.answers.len() > ANSWERS || self.answer_bytes > ANSWER_BYTES {
-            let Some((_, value)) = self.order.pop_front().and_then(|oldest| self.answers.remove(&oldest))
-            else {
-                break;
-            };
-            self.answer_bytes -= value.len();
+        self.keep(operation, Kept::Done(reply.clone(), Bytes::copy_from_slice(value)));
+    }
+
+    /// `operation` was certainly not executed, and will not be.
+    pub(crate) fn refused(&mut self, operation: OperationId) {
+        if self.running.remove(&operation) {
+            self.keep(operation, Kept::Refused);
         }
     }
 
-    /// `operation` was certainly not executed; the same id may come again.
-    pub(crate) fn undone(&mut self, operation: OperationId) {
-        if self.running.remove(&operation)
-            && let Some(caller) = self.callers.get_mut(&operation.caller)
-        {
-            caller.unsee(operation.counter);
+    fn keep(&mut self, operation: OperationId, kept: Kept) {
+        self.answers.insert(operation, kept);
+        self.order.push_back(operation);
+        while self.answers.len() > ANSWERS || self.answer_bytes > ANSWER_BYTES {
+            match self.order.pop_front().map(|oldest| self.answers.remove(&oldest)) {
+                Some(Some(Kept::Done(_, value))) => self.answer_bytes -= value.len(),
+                Some(_) => {}
+                None => break,
+            }
         }
     }
 
@@ -169,11 +191,26 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_that_was_not_executed_may_come_again() {
+    fn an_operation_that_was_refused_is_never_executed_afterwards() {
         let mut window = Window::default();
         assert!(matches!(window.begin(operation(1)), Seen::New));
-        window.undone(operation(1));
+        window.refused(operation(1));
+        assert!(matches!(window.begin(operation(1)), Seen::Refused));
+        let many = ANSWERS as u64 + 2;
+        (2..=many).for_each(|counter| execute(&mut window, operation(counter), &Bytes::new()));
+        assert!(matches!(window.begin(operation(1)), Seen::Forgotten), "the refusal is kept no more");
+        assert_eq!(window.answers.len(), window.order.len());
+    }
+
+    #[test]
+    fn a_message_of_which_a_part_is_known_to_be_a_copy_begins_nothing() {
+        let mut window = Window::default();
         assert!(matches!(window.begin(operation(1)), Seen::New));
+        assert!(window.begin_all([2, 1].map(operation).into_iter()).is_none(), "1 is in progress");
+        window.refused(operation(1));
+        assert!(window.begin_all([2, 1].map(operation).into_iter()).is_none(), "1 was refused");
+        let seen = window.begin_all([2, 3, 3].map(operation).into_iter()).expect("they are new");
+        assert!(matches!(seen[..], [Seen::New, Seen::New, Seen::InProgress]));
     }
 
     #[test]

@@ -56,7 +56,9 @@ impl Parameters {
     }
 }
 
-/// Names an update for ever: who asked, and its how-manieth that is. A repeated one is answered, not executed.
+/// Names one sending of an update for ever: who asked, and its how-manieth that is. A repeated one is answered, not
+/// executed; one that was refused is neither. An update that is sent again, because it was certainly not executed, has
+/// another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OperationId {
     /// The asking host's life.
