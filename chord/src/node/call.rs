@@ -18,6 +18,8 @@ use crate::transport::{CallOptions, Endpoint, Frame, Lane, Transport, TransportE
 const MAX_CONTROL_DEADLINE: Duration = Duration::from_secs(2);
 /// Answers a host may miss in a row; with the next one it is taken for dead.
 const TOLERATED_MISSES: u32 = 1;
+/// What an answer is given beside its usual way, so that it is there before its caller stops waiting.
+const ANSWER_SLACK: Duration = Duration::from_millis(10);
 /// How long a message of a hand-off may take before it is sent again, beside the time its bytes take.
 const TRANSFER_FLOOR: Duration = Duration::from_secs(5);
 /// The bytes a second that a link is trusted with until it has shown what it carries.
@@ -83,6 +85,13 @@ impl PeerTimes {
         let times = self.hosts.get(&host).copied().unwrap_or_default();
         let usual = times.round_trip.map_or(floor, |(mean, deviation)| 2 * mean + 4 * deviation);
         (usual * (1 + times.misses)).clamp(floor, MAX_CONTROL_DEADLINE.max(floor))
+    }
+
+    /// How long a request to `host` and its answer take on their way, unless something is out of the ordinary: twice the
+    /// usual round trip and four deviations. `None` while none was measured.
+    fn way(&self, host: Incarnation) -> Option<Duration> {
+        let (mean, deviation) = self.hosts.get(&host)?.round_trip?;
+        Some(2 * mean + 4 * deviation + ANSWER_SLACK)
     }
 
     /// When the `tries`-th sending of a hand-off's message of `bytes` is given up: after five seconds and four times
@@ -231,6 +240,22 @@ impl<T: Transport> Node<T> {
         self.times().deadline(host.incarnation, self.config.min_call_deadline)
     }
 
+    /// How long `to` may work on a request, for the header: what its caller waits without the way there and back, so that
+    /// "not executed" is heard in time, but three quarters of it at least.
+    fn announced_millis(&self, to: &Host, deadline: Instant) -> u32 {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let way = self.times().way(to.incarnation).unwrap_or(self.config.min_call_deadline);
+        millis(left - way.min(left / 4))
+    }
+
+    /// Whether an update that is sent to `host` now may be refused too late for its caller to hear it. One that has most of
+    /// its time left is sent all the same.
+    pub(crate) fn is_too_late(&self, host: &Host, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let way = self.times().way(host.incarnation);
+        way.is_some_and(|way| left < (4 * way).min(self.config.operation_deadline / 4))
+    }
+
     /// A call whose response may carry values. A host that cannot be reached, or was replaced, is taken out of the
     /// ring's pointers at once.
     pub(crate) async fn call(
@@ -247,7 +272,7 @@ impl<T: Transport> Node<T> {
             ring_tag: self.parameters.tag(),
             from: self.me.incarnation,
             to: to.incarnation,
-            remaining_ms: millis_until(deadline),
+            remaining_ms: self.announced_millis(to, deadline),
         };
         let frame = wire::encode_request(header, request, body).map_err(|error| {
             Metrics::add(&self.metrics.call_failures, 1);
@@ -330,7 +355,11 @@ fn refusals(reply: (Response, Bytes), to: &Host) -> Result<(Response, Bytes), Ca
 
 /// Milliseconds from now until `deadline`, for the header.
 pub(crate) fn millis_until(deadline: Instant) -> u32 {
-    u32::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u32::MAX)
+    millis(deadline.saturating_duration_since(Instant::now()))
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

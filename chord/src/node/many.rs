@@ -218,7 +218,7 @@ impl<T: Transport> Node<T> {
         updates: &[ManyUpdate],
         deadline: Instant,
     ) -> Vec<Option<UpdateResult>> {
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || self.is_too_late(host, deadline) {
             return Vec::new();
         }
         let (items, values): (Vec<_>, Vec<_>) = positions

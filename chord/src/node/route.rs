@@ -263,6 +263,10 @@ impl<T: Transport> Node<T> {
                 (Request::Update { trail, items: vec![item] }, value)
             }
         };
+        if !request.is_idempotent() && self.is_too_late(host, deadline) {
+            let known = Some(search.reason.clone()).filter(|reason| !reason.is_empty());
+            return Reply::Refused(known.unwrap_or_else(|| "too little time was left for an answer".into()));
+        }
         let deadline = if request.is_idempotent() { self.patience(deadline) } else { deadline };
         match self.call_while_alive(host, &request, body, Lane::Request, deadline).await {
             Ok((Response::Items(replies), body)) if replies.len() == 1 => {
