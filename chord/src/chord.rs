@@ -270,13 +270,15 @@ impl<T: Transport> Chord<T> {
     /// Who the ring says owns `key`, and the way there, hop by hop.
     ///
     /// # Errors
-    /// [`Error::TryAgain`] when the ring could not tell, [`Error::Closed`].
+    /// [`Error::TryAgain`] when the ring could not tell, [`Error::Timeout`] when it had not by an operation's deadline,
+    /// [`Error::Closed`].
     pub async fn lookup(&self, key: impl AsRef<[u8]>) -> Result<LookupReport, Error> {
         self.check_key(key.as_ref())?;
         self.node().lookup(key.as_ref()).await
     }
 
-    /// Everything about `key`: who answers for it under which epoch, its version and time left, the way to it.
+    /// Everything about `key`: who answers for it under which epoch, its version and time left, the way to it. All of that
+    /// by one operation's deadline.
     ///
     /// # Errors
     /// As [`Chord::get`].
@@ -303,7 +305,8 @@ impl<T: Transport> Chord<T> {
         self.node().changes()
     }
 
-    /// Every virtual node of the ring in order of ids. Asks every host; those that do not answer are left out.
+    /// Every virtual node of the ring in order of ids. Asks every host, for six times an operation's deadline at most;
+    /// those that do not answer by then are left out.
     ///
     /// # Errors
     /// [`Error::Timeout`] when this node's own store does not answer, [`Error::Closed`].
@@ -316,7 +319,8 @@ impl<T: Transport> Chord<T> {
         self.node().finger_rows()
     }
 
-    /// Walks the whole ring and checks its invariants. Asks every host, several times when one seems broken.
+    /// Walks the whole ring and checks its invariants. Asks every host, three times at most when one seems broken; each
+    /// walk ends as [`Chord::ring`] does, and names those that did not answer.
     ///
     /// # Errors
     /// [`Error::Timeout`] when this node's own store does not answer, [`Error::Closed`].
@@ -324,7 +328,8 @@ impl<T: Transport> Chord<T> {
         self.node().check().await
     }
 
-    /// Keys with a value in the whole ring, expired ones that were not collected yet included. Asks every host. Keys
+    /// Keys with a value in the whole ring, expired ones that were not collected yet included. Asks every host, for as
+    /// long as [`Chord::ring`]. Keys
     /// that change hands at that moment are counted twice: where they are served, and where they are copied to.
     ///
     /// # Errors

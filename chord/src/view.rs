@@ -170,7 +170,7 @@ pub struct Explanation {
     pub owner: String,
     /// That host's endpoint.
     pub endpoint: String,
-    /// The virtual node that the ring says owns the id.
+    /// The virtual node that the ring says owns the id; `unknown` when the ring has not told by the deadline.
     pub node: String,
     /// The group's epoch.
     pub epoch: u64,
@@ -186,7 +186,7 @@ pub struct Explanation {
     pub time_left_ms: Option<u64>,
     /// Calls that a plain request for it needs now (contact table included).
     pub hops: usize,
-    /// The path that finger routing takes, hop by hop.
+    /// The path that finger routing takes, hop by hop; empty when it had not come to its end by the deadline.
     pub path: Vec<HopRow>,
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::chord::Neighbourhood;
 use crate::error::Error;
 use crate::node::Node;
+use crate::node::deadline::by;
 use crate::node::route::{Done, Operation};
 use crate::protocol::group::Group;
 use crate::protocol::id::{Id, Interval};
@@ -29,6 +30,8 @@ use crate::view::{
 const CONCURRENT: usize = 32;
 /// Walks after which a broken property is believed: one walk is no snapshot, and sees a change half done.
 const WALKS: usize = 3;
+/// A walk around the ring ends after so many deadlines of an operation.
+const WALK_DEADLINES: u32 = 6;
 
 /// The whole ring, as far as its hosts answered.
 pub(crate) struct Walk {
@@ -161,18 +164,24 @@ impl<T: Transport> Node<T> {
         rows
     }
 
-    /// Asks every host that any host points to.
+    /// Asks every host that any host points to. Those that have not answered when the walk's time is over count as
+    /// unreachable.
     pub(crate) async fn walk_ring(&self) -> Result<Walk, Error> {
         self.check_open()?;
+        let end = Instant::now() + WALK_DEADLINES * self.config.operation_deadline;
         let own = self.describe(self.operation_deadline()).await?;
         let mut walk = Walk { hosts: Vec::new(), unreachable: Vec::new() };
         let mut known: BTreeMap<Incarnation, Arc<Host>> = BTreeMap::new();
         let mut next = new_hosts(&own, &mut known, &self.me);
         walk.hosts.push(own);
         while !next.is_empty() {
+            if Instant::now() >= end {
+                walk.unreachable.append(&mut next);
+                break;
+            }
             let answers: Vec<_> = stream::iter(std::mem::take(&mut next))
                 .map(|host| async move {
-                    let deadline = Instant::now() + self.config.operation_deadline / 2;
+                    let deadline = end.min(Instant::now() + self.config.operation_deadline / 2);
                     let answer = self.call(&host, &Request::Describe, Bytes::new(), Lane::Request, deadline);
                     (host.clone(), answer.await)
                 })
@@ -339,7 +348,10 @@ impl<T: Transport> Node<T> {
         let id = self.parameters.space.id_of(key);
         let mode = self.config.routing;
         let first = self.routing().route(&id, mode);
-        let (lookup, found) = self.walk(&id, mode, first).await;
+        let walk = Box::pin(self.walk(&id, mode, first));
+        let Some((lookup, found)) = by(self.operation_deadline(), walk).await else {
+            return Err(Error::Timeout { reason: "the lookup was on its way".into() });
+        };
         let Some(owner) = found.and_then(|(_, owners)| owners.into_iter().next()) else {
             return Err(Error::TryAgain { reason: "the lookup found no owner".into() });
         };
@@ -356,19 +368,22 @@ impl<T: Transport> Node<T> {
     pub(crate) async fn explain(&self, key: &[u8]) -> Result<Explanation, Error> {
         let space = self.parameters.space;
         let id = space.id_of(key);
-        let (located, hops) = self.run(&id, Operation::Locate, self.operation_deadline()).await?;
+        let deadline = self.operation_deadline();
+        let (located, hops) = self.run(&id, Operation::Locate, deadline).await?;
         let Done::Located(owner, epoch) = located else {
             return Err(Error::TryAgain { reason: "the answer is nonsense".into() });
         };
-        let (read, _) = self
-            .run(&id, Operation::Get { key: Bytes::copy_from_slice(key) }, self.operation_deadline())
-            .await?;
+        let (read, _) = self.run(&id, Operation::Get { key: Bytes::copy_from_slice(key) }, deadline).await?;
         let entry = match read {
             Done::Read(entry) => entry,
             _ => None,
         };
         let first = self.routing().route(&id, RoutingMode::Fingers);
-        let (lookup, found) = self.walk(&id, RoutingMode::Fingers, first).await;
+        let walk = by(deadline, Box::pin(self.walk(&id, RoutingMode::Fingers, first))).await;
+        let (path, found) = match walk {
+            Some((lookup, found)) => (self.hop_rows(&lookup), found),
+            None => (Vec::new(), None),
+        };
         let node = found.and_then(|(_, owners)| owners.into_iter().next());
         let now = self.now();
         Ok(Explanation {
@@ -384,7 +399,7 @@ impl<T: Transport> Node<T> {
             value_bytes: entry.as_ref().and_then(|entry| entry.value.as_ref()).map(|v| v.len() as u64),
             time_left_ms: entry.and_then(|entry| entry.expires_at).map(|at| at.saturating_sub(now)),
             hops,
-            path: self.hop_rows(&lookup),
+            path,
         })
     }
 
