@@ -221,15 +221,15 @@ impl<T: Transport> Chord<T> {
     }
 
     /// The values of `keys`: one result each, in order. Keys of one owner travel together; together they are no
-    /// snapshot.
+    /// snapshot. A key that is too long ends with [`Error::TooLarge`], and the others are read.
     pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<Bytes>, Error>> {
-        let checked = keys.iter().map(|key| self.check_key(key.as_ref())).collect::<Result<Vec<()>, Error>>();
-        if let Err(error) = checked {
-            return keys.iter().map(|_| Err(error.clone())).collect();
-        }
-        let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+        let checked: Vec<_> = keys.iter().map(|key| self.check_key(key.as_ref())).collect();
+        let keys: Vec<&[u8]> = fitting(keys, &checked).map(AsRef::as_ref).collect();
         let results = self.node().read_many(&keys).await;
-        results.into_iter().map(|result| result.map(|entry| entry.and_then(|entry| entry.value))).collect()
+        in_their_places(
+            checked,
+            results.into_iter().map(|result| result.map(|entry| entry.and_then(|entry| entry.value))),
+        )
     }
 
     /// Stores entries: one result each, in order. Not atomic; of two entries for one key the later wins.
@@ -246,25 +246,25 @@ impl<T: Transport> Chord<T> {
     }
 
     /// Changes keys, each on its own: one result each, in order. Not atomic; updates of one key take effect in
-    /// order.
+    /// order. One whose key or value is too long ends with [`Error::TooLarge`], and the others are executed.
     pub async fn update_many<K: AsRef<[u8]>>(&self, updates: &[(K, Update)]) -> Vec<Result<Receipt, Error>> {
         let check = |(key, update): &(K, Update)| {
             self.check_key(key.as_ref())?;
             self.check_value(update)
         };
-        if let Some(error) = updates.iter().find_map(|item| check(item).err()) {
-            return updates.iter().map(|_| Err(error.clone())).collect();
-        }
+        let checked: Vec<_> = updates.iter().map(check).collect();
         let item = |(key, update): &(K, Update)| ManyUpdate {
             key: Bytes::copy_from_slice(key.as_ref()),
             update: update.clone(),
         };
-        let items: Vec<ManyUpdate> = updates.iter().map(item).collect();
+        let items: Vec<ManyUpdate> = fitting(updates, &checked).map(item).collect();
         let results = self.node().update_many(&items).await;
-        results
-            .into_iter()
-            .map(|result| result.map(|(updated, previous, hops)| receipt(updated, previous, hops)))
-            .collect()
+        in_their_places(
+            checked,
+            results
+                .into_iter()
+                .map(|result| result.map(|(updated, previous, hops)| receipt(updated, previous, hops))),
+        )
     }
 
     /// Who the ring says owns `key`, and the way there, hop by hop.
@@ -412,6 +412,22 @@ impl<T: Transport> Chord<T> {
 
 fn check_length(what: &'static str, len: usize, max: usize) -> Result<(), Error> {
     if len > max { Err(Error::TooLarge { what, len, max }) } else { Ok(()) }
+}
+
+/// Those of `items` that were found to fit.
+fn fitting<'a, I>(items: &'a [I], checked: &'a [Result<(), Error>]) -> impl Iterator<Item = &'a I> {
+    items.iter().zip(checked).filter(|(_, fits)| fits.is_ok()).map(|(item, _)| item)
+}
+
+/// One result an item: why it does not fit, or the next of `results`.
+fn in_their_places<R>(
+    checked: Vec<Result<(), Error>>,
+    mut results: impl Iterator<Item = Result<R, Error>>,
+) -> Vec<Result<R, Error>> {
+    let place = |fits: Result<(), Error>| {
+        fits.and_then(|()| results.next().expect("there is a result for each item that fits"))
+    };
+    checked.into_iter().map(place).collect()
 }
 
 fn remove() -> Update {

@@ -138,3 +138,20 @@ async fn a_node_does_not_start_with_values_or_chunks_that_its_transport_does_not
     let wide = Config { max_value_bytes: 1, chunk_bytes: 1 << 20, ..Config::named("b") };
     refused(Chord::join(narrow.listen("b"), &[node.endpoint().clone()], wide).await, "chunk_bytes");
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_many_items_only_those_that_are_too_large_are_refused() {
+    let network = Network::new(1);
+    let small = Config { max_key_bytes: 8, max_value_bytes: 8, ..Config::named("node") };
+    let node = Chord::create(network.listen("node"), small).await.expect("a ring");
+    let entries = [("a", "value"), ("b", "too long a value"), ("too long a key", "value"), ("c", "value")];
+    let entries = entries.map(|(key, value)| (key, Bytes::from_static(value.as_bytes())));
+    let is_too_large = |error: &Error| matches!(error, Error::TooLarge { .. });
+    let put = node.put_many(&entries).await;
+    let put: Vec<bool> = put.iter().map(|result| !result.as_ref().is_err_and(is_too_large)).collect();
+    assert_eq!(put, [true, false, false, true]);
+    let found = node.get_many(&entries.map(|(key, _)| key)).await;
+    let values: Vec<_> =
+        found.into_iter().map(|result| result.map_err(|error| is_too_large(&error))).collect();
+    assert_eq!(values, [Ok(Some("value".into())), Ok(None), Err(true), Ok(Some("value".into()))]);
+}

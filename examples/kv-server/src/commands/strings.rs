@@ -146,6 +146,11 @@ pub(super) async fn mset(node: &Node, args: &[Bytes], reply: &mut Reply) -> Resu
     }
     let entries: Vec<(&Bytes, Bytes)> =
         args[1..].chunks_exact(2).map(|pair| (&pair[0], pair[1].clone())).collect();
+    let max = node.config().max_key_bytes;
+    if let Some((key, _)) = entries.iter().find(|(key, _)| key.len() > max) {
+        // Of a mistake like this nothing is executed.
+        Err(chord::Error::TooLarge { what: "a key", len: key.len(), max })?;
+    }
     for receipt in node.put_many(&entries).await {
         fits(receipt?.outcome)?;
     }

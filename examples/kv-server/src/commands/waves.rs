@@ -89,8 +89,7 @@ enum Kind {
 }
 
 impl<'a> Member<'a> {
-    /// `None` for a command that must run alone. So does one beyond the ring's limits: `get_many` and `put_many`
-    /// would refuse the whole wave for it.
+    /// `None` for a command that must run alone. So does one beyond the ring's limits, of which nothing is executed.
     fn new(node: &Node, command: &Command, args: &'a Request) -> Option<Member<'a>> {
         let limits = node.config();
         if args[1..].iter().any(|arg| arg.len() > limits.max_value_bytes)
