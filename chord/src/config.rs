@@ -50,7 +50,7 @@ pub struct Config {
     /// How often to fix fingers, likewise.
     pub fix_fingers: Interval,
 
-    /// When an operation ends with an error at the latest.
+    /// When an operation ends with an error at the latest. A day at most, as all durations here.
     pub operation_deadline: Duration,
     /// The shortest deadline of a maintenance call. A peer that has answered before is given twice its usual round
     /// trip and four times the deviation from it, at least this and at most two seconds; when it misses two in a row
@@ -214,8 +214,11 @@ impl Config {
             ));
         }
         for (name, interval) in [("stabilize", self.stabilize), ("fix_fingers", self.fix_fingers)] {
-            if interval.floor.is_zero() || interval.floor > interval.ceiling {
-                return invalid(format!("{name}: expected 0 < floor <= ceiling"));
+            if interval.floor.is_zero()
+                || interval.floor > interval.ceiling
+                || interval.ceiling > MAX_DURATION
+            {
+                return invalid(format!("{name}: expected 0 < floor <= ceiling <= {MAX_DURATION:?}"));
             }
         }
         let positive = [
@@ -233,8 +236,20 @@ impl Config {
         if self.max_successors < self.successor_hosts {
             return invalid("max_successors must be at least successor_hosts".into());
         }
-        if self.operation_deadline.is_zero() || self.min_call_deadline.is_zero() {
-            return invalid("deadlines must be longer than zero".into());
+        for (name, at_once) in [("max_serving", self.max_serving), ("max_operations", self.max_operations)] {
+            if at_once > MAX_AT_ONCE {
+                return invalid(format!("{name} can be at most {MAX_AT_ONCE}"));
+            }
+        }
+        if self.max_hops > MAX_HOPS {
+            return invalid(format!("max_hops can be at most {MAX_HOPS}"));
+        }
+        for (name, deadline) in
+            [("operation_deadline", self.operation_deadline), ("min_call_deadline", self.min_call_deadline)]
+        {
+            if deadline.is_zero() || deadline > MAX_DURATION {
+                return invalid(format!("{name} must be longer than zero and at most {MAX_DURATION:?}"));
+            }
         }
         if self.max_key_bytes > MAX_KEY_BYTES || self.max_value_bytes > MAX_VALUE_BYTES {
             return invalid(format!(
@@ -288,6 +303,12 @@ pub const MAX_KEY_BYTES: usize = 1 << 20;
 pub const MAX_VALUE_BYTES: usize = 512 << 20;
 /// The largest `chunk_bytes`: keys of that many bytes still fit into one message.
 pub const MAX_CHUNK_BYTES: usize = 7 << 20;
+/// The longest deadline or pause: a day.
+const MAX_DURATION: Duration = Duration::from_secs(86_400);
+/// The largest `max_serving` and `max_operations`.
+const MAX_AT_ONCE: usize = 1 << 24;
+/// The largest `max_hops`.
+const MAX_HOPS: usize = 1 << 16;
 /// What a message may need beside keys and values.
 const MESSAGE_BYTES: usize = 64 << 10;
 
@@ -301,6 +322,30 @@ fn system_millis() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each of these ended in a panic where it was used first.
+    #[test]
+    fn what_cannot_be_added_to_the_clock_or_counted_is_refused_by_name() {
+        let ever = Duration::MAX;
+        let fits = Config::named("a");
+        assert!(fits.validate().is_ok());
+        let refused = [
+            ("operation_deadline", Config { operation_deadline: ever, ..fits.clone() }),
+            ("min_call_deadline", Config { min_call_deadline: ever, ..fits.clone() }),
+            ("stabilize", Config { stabilize: Interval::new(ever, ever), ..fits.clone() }),
+            ("fix_fingers", Config { fix_fingers: Interval::new(ever, ever), ..fits.clone() }),
+            ("max_serving", Config { max_serving: usize::MAX, ..fits.clone() }),
+            ("max_operations", Config { max_operations: usize::MAX, ..fits.clone() }),
+            ("max_hops", Config { max_hops: usize::MAX, ..fits.clone() }),
+        ];
+        for (name, config) in refused {
+            let result = config.validate();
+            assert!(
+                matches!(&result, Err(Error::Invalid(reason)) if reason.starts_with(name)),
+                "{name}: {result:?}"
+            );
+        }
+    }
 
     #[test]
     fn pauses_double_up_to_the_ceiling_and_fall_to_the_floor_after_a_change() {
