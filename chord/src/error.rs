@@ -69,7 +69,8 @@ pub enum Error {
         /// What it holds.
         entries: u64,
     },
-    /// The store failed. Whether a write took effect is the store's word.
+    /// The store failed a read, or did not tell at the start whether it is empty. Nothing changed. A write whose store
+    /// failed ends with [`Error::Indeterminate`]: it may be in force all the same.
     #[error("storage: {0}")]
     Storage(String),
     /// This node has left, was stopped, or stepped down. Nothing was done.

@@ -1,7 +1,7 @@
 //! Who may answer for an id: group records, and how they change hands.
 //!
-//! This is groups.md (docs/protocol.md, "Groups") for groups of one host. The names and steps are those of the
-//! general protocol; what a majority of one makes trivial is not here: prepared ballots (the owner's ballot 0
+//! These are the rules of docs/protocol.md, "Groups", for groups of one host. The names and steps are those of the
+//! protocol for groups of several; what a majority of one makes trivial is not here: prepared ballots (the owner's ballot 0
 //! always suffices), `synced` (an opened record is synced), confirm rounds, and floors.
 //!
 //! A hand-off of {s} to {n}, with the method that makes each step:

@@ -12,7 +12,7 @@ use crate::protocol::id::Id;
 use crate::transport::{Endpoint, is_host_name};
 
 /// One life of a host: random, new at each start unless a durable store brought it back. A process that restarts
-/// without its data is another host, never an old one with amnesia (groups.md, "incarnations").
+/// without its data is another host, never an old one with amnesia (docs/protocol.md, "Groups").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(pub u128);
 
