@@ -52,6 +52,8 @@ struct HandOff {
     urgent: bool,
     /// The next records are accepted: there is no way back.
     decided: bool,
+    /// The receiver has confirmed everything under this name. While that is so only the installation is left.
+    confirmed: bool,
     /// A chunk was sent.
     moved: bool,
     /// Its place among those that run at once. A decided one goes on for ever, and gives the place back when the
@@ -126,6 +128,7 @@ impl<T: Transport> Node<T> {
                 leaving,
                 urgent: false,
                 decided: false,
+                confirmed: false,
                 moved: false,
                 place: Some(permit),
             })
@@ -174,6 +177,7 @@ impl<T: Transport> Node<T> {
                     };
                     (job.transfer, job.pieces) = (transfer, pieces);
                     job.urgent = job.decided;
+                    job.confirmed = false;
                 }
             }
             tokio::time::sleep(self.jittered(pause)).await;
@@ -193,13 +197,30 @@ impl<T: Transport> Node<T> {
     }
 
     async fn copy_and_decide(&self, job: &mut HandOff) -> Result<(), Interrupted> {
+        if !job.confirmed {
+            self.copy(job).await?;
+            job.confirmed = true;
+        }
+        let groups = self.change_groups(|groups| groups.accept(job.transfer, &job.to));
+        job.decided = true;
+        let install = Request::Install { transfer: job.transfer, groups };
+        match self.insist(job, &install, Bytes::new(), Lane::Control).await? {
+            Response::Installed => Ok(()),
+            _ => Err(Interrupted::Again),
+        }
+    }
+
+    /// Returns with the receiver in possession of everything, and writes held back.
+    async fn copy(&self, job: &mut HandOff) -> Result<(), Interrupted> {
         if !job.decided {
             // Writes that were decided before the hand-off had this name are not noted: they must be stored.
             self.writes_are_stored().await?;
         }
         match self.insist(job, &job.offer(self.me.clone()), Bytes::new(), Lane::Control).await? {
             Response::Learning => {}
-            Response::Declined(reason) => return self.declined(job, reason).await,
+            // By a learner that has installed already, or is muddled: the installation will tell.
+            Response::Declined(_) if job.decided => return Ok(()),
+            Response::Declined(reason) => return Err(Interrupted::GiveUp(reason)),
             _ => return Err(Interrupted::GiveUp("the answer to the offer is nonsense".into())),
         }
         if job.place.is_none() {
@@ -215,26 +236,7 @@ impl<T: Transport> Node<T> {
             self.writes_are_stored().await?;
             while self.send_dirty_chunk(job).await? > 0 {}
         }
-        let groups = self.change_groups(|groups| groups.accept(job.transfer, &job.to));
-        job.decided = true;
-        let install = Request::Install { transfer: job.transfer, groups };
-        match self.insist(job, &install, Bytes::new(), Lane::Control).await? {
-            Response::Installed => Ok(()),
-            _ => Err(Interrupted::Again),
-        }
-    }
-
-    /// After the decision an offer is declined only by a learner that has installed already, or is muddled.
-    async fn declined(&self, job: &HandOff, reason: String) -> Result<(), Interrupted> {
-        if !job.decided {
-            return Err(Interrupted::GiveUp(reason));
-        }
-        let groups = self.change_groups(|groups| groups.accept(job.transfer, &job.to));
-        let install = Request::Install { transfer: job.transfer, groups };
-        match self.insist(job, &install, Bytes::new(), Lane::Control).await? {
-            Response::Installed => Ok(()),
-            _ => Err(Interrupted::Again),
-        }
+        Ok(())
     }
 
     async fn copy_piece(&self, job: &mut HandOff, piece: Interval) -> Result<(), Interrupted> {

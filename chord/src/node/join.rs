@@ -133,11 +133,22 @@ impl<T: Transport> Node<T> {
             }
         }
         self.maintain(Round::Stabilize).await;
-        if self.is_last_host() {
+        if self.is_last_host() && self.parts_empty_handed().await {
             return Err(Error::Unreachable("the ring ended while this host joined it".into()));
         }
         self.ring_changed.notify_one();
         Ok(())
+    }
+
+    /// Takes no offers from here on, unless others have handed something over before they left: then this host is the
+    /// ring.
+    async fn parts_empty_handed(&self) -> bool {
+        let _gate = self.learning.write().await;
+        let holds = {
+            let groups = self.groups();
+            !groups.held().is_empty() || groups.learns()
+        };
+        !holds && self.move_on(Phase::is_joining, Phase::Parting)
     }
 
     /// Whom to ask for a place next: the first contact may have left meanwhile.

@@ -15,7 +15,7 @@ use crate::protocol::id::Id;
 use crate::protocol::message::{MAX_LEAVING, Request};
 use crate::protocol::peer::Host;
 use crate::protocol::placement;
-use crate::protocol::routing::{Ask, Farewells};
+use crate::protocol::routing::{Ask, Farewells, Routing};
 use crate::transport::Transport;
 
 /// A leaver gives up and stays when no hand-off has got on for so long.
@@ -160,14 +160,22 @@ impl<T: Transport> Node<T> {
         false
     }
 
-    /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile.
+    /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile, or one
+    /// that was silent hands something over.
     async fn part_as_last(&self) -> Result<Option<Farewells>, Error> {
+        // Offers are taken under this lock: what one brings is not looked for below.
+        let Ok(_gate) = timeout_at(self.store_patience(), self.learning.write()).await else {
+            return Ok(None);
+        };
         // Writes wait while this host looks whether there are entries, and for ever if there are none.
         let held = self.try_change_groups(hold_everything);
         let Some(held) = held else { return Ok(None) };
         let counted = self.last_entries(self.store_patience()).await;
-        if matches!(counted, Ok(0)) && self.is_last_host() {
-            return Ok(Some(self.part()));
+        if matches!(counted, Ok(0)) {
+            let mut routing = self.routing();
+            if placement::is_last_host(&routing) {
+                return Ok(Some(self.part_from(&mut routing)));
+            }
         }
         if let Some(transfer) = held {
             self.change_groups(|groups| groups.release(transfer));
@@ -189,11 +197,14 @@ impl<T: Transport> Node<T> {
             .ok_or_else(|| Error::TryAgain { reason: "the store does not answer".into() })
     }
 
+    fn part(&self) -> Farewells {
+        self.part_from(&mut self.routing())
+    }
+
     /// From here on this host is no member of the ring and takes nothing more: its virtual nodes are gone. Returns
     /// whom to tell.
-    fn part(&self) -> Farewells {
+    fn part_from(&self, routing: &mut Routing) -> Farewells {
         self.move_on(Phase::is_leaving, Phase::Parting);
-        let mut routing = self.routing();
         let farewell = routing.farewell();
         for (_, peer) in &self.virtual_nodes {
             routing.remove(&peer.id);
@@ -234,9 +245,9 @@ impl<T: Transport> Node<T> {
 }
 
 /// Holds writes back in all that is served, by one hand-off to nobody, if anything is served. `None`, and no change,
-/// while another hand-off still lets writes into a part of it.
+/// while another hand-off still lets writes into a part of it, or one to here may bring entries.
 fn hold_everything(groups: &mut Groups) -> Option<Option<TransferId>> {
-    if groups.served().len() != groups.idle().len() {
+    if groups.served().len() != groups.idle().len() || groups.learns() {
         return None;
     }
     let held = groups.begin_all();
@@ -267,6 +278,19 @@ mod tests {
             assert!(matches!(groups.verdict(&Id::from_u128(id)), Verdict::Serve { held: true, .. }));
         }
     }
+
+    /// What it brings would be gone with the host, though its source has left in order.
+    #[test]
+    fn the_last_host_parts_with_nothing_while_it_learns() {
+        let (source, me) = (Host::named("a", 1), Host::named("b", 2));
+        let mut groups = Groups::empty(me);
+        let transfer = TransferId { source: source.incarnation, number: 1 };
+        groups.offer(transfer, &source, &[(Interval::whole(), 1)]).unwrap();
+        assert_eq!(hold_everything(&mut groups), None);
+        groups.source_failed(source.incarnation);
+        assert_eq!(hold_everything(&mut groups), Some(None));
+    }
+
     /// One hand-off moves no more than so many pieces; the one to nobody must hold all.
     #[test]
     fn the_last_host_holds_writes_back_in_however_many_pieces_it_serves() {

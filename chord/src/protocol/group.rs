@@ -235,6 +235,11 @@ impl Groups {
         all.len()
     }
 
+    /// Whether a hand-off to this host is under way.
+    pub fn learns(&self) -> bool {
+        self.map.pieces().any(|(_, state)| state.learning.is_some())
+    }
+
     /// Begins to hand over what this host serves of `interval` and does not hand over already, [`MAX_BEGUN`] pieces of it
     /// at most. `None` when that is nothing.
     pub fn begin(&mut self, interval: Interval) -> Option<(TransferId, Vec<(Interval, u64)>)> {

@@ -85,6 +85,8 @@ pub(crate) struct Job {
     pub(crate) to: Code,
     pub(crate) pieces: Epochs,
     pub(crate) decided: bool,
+    /// Everything was confirmed under the present name.
+    pub(crate) complete: bool,
     pub(crate) step: Step,
     /// What a barrier waits for is still under way.
     pub(crate) waits: bool,

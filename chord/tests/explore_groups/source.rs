@@ -21,6 +21,7 @@ impl Source<'_> {
             to,
             pieces: self.world.epochs(&pieces),
             decided: false,
+            complete: false,
             step: Step::Barrier { held: false },
             waits: state.node(host).work.is_some(),
             reply: None,
@@ -31,7 +32,7 @@ impl Source<'_> {
         Some(())
     }
 
-    /// `Node::hand_over` and `Node::copy_and_decide`, from where the hand-off waits to where it waits next. `None`
+    /// `Node::hand_over`, `Node::copy_and_decide` and `Node::copy`, from where the hand-off waits to where it waits next. `None`
     /// while it has to wait on.
     pub(crate) fn go(&self, state: &mut State, host: Code, at: usize) -> Option<()> {
         let job = job_mut(state, host, at);
@@ -41,7 +42,6 @@ impl Source<'_> {
             Step::Barrier { held: true } => self.send_dirty_chunk(state, host, at, true),
             Step::Offer => match job.reply.take()? {
                 Reply::Learning => self.copy(state, host, at, 0),
-                // `Node::declined`.
                 Reply::Declined if job.decided => self.install(state, host, at),
                 _ => self.give_up(state, host, at),
             },
@@ -109,7 +109,7 @@ impl Source<'_> {
         Some(())
     }
 
-    /// `Node::send_dirty_chunk`, of one key, and what `Node::copy_and_decide` makes of it: so few keys are sent once
+    /// `Node::send_dirty_chunk`, of one key, and what `Node::copy` makes of it: so few keys are sent once
     /// before writes are held back, and then until there are none.
     fn send_dirty_chunk(&self, state: &mut State, host: Code, at: usize, held: bool) -> Option<()> {
         let job = job_mut(state, host, at);
@@ -176,7 +176,8 @@ impl Source<'_> {
         let decided = if self.flaw == Some(Flaw::ReleaseAfterInstall) {
             self.world.known(state, host).groups.clone().accept(transfer, &next)
         } else {
-            job_mut(state, host, at).decided = true;
+            let job = job_mut(state, host, at);
+            (job.decided, job.complete) = (true, true);
             self.world.change(state, host, |groups| groups.accept(transfer, &next))
         };
         let decided: Vec<_> = decided.into_iter().map(|(interval, group)| (interval, group.epoch)).collect();
@@ -194,12 +195,13 @@ impl Source<'_> {
         Some(())
     }
 
-    /// `Interrupted::GiveUp`: undecided it ends; decided it begins again, under the same name.
+    /// `Interrupted::GiveUp`: undecided it ends; decided it goes on under the same name, with the installation if all else
+    /// is confirmed.
     pub(crate) fn give_up(&self, state: &mut State, host: Code, at: usize) -> Option<()> {
         let job = job_mut(state, host, at);
         let (to, number) = (job.to, job.number);
         if job.decided {
-            return self.offer(state, host, at);
+            return if job.complete { self.install(state, host, at) } else { self.offer(state, host, at) };
         }
         let transfer = self.world.transfer(host, number);
         self.world.change(state, host, |groups| groups.release(transfer));
@@ -224,6 +226,7 @@ impl Source<'_> {
             to: job.to,
             pieces,
             decided: job.decided,
+            complete: false,
             step: Step::Barrier { held: false },
             waits: busy,
             reply: None,

@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use super::*;
 use crate::config::Config;
 use crate::node::MAX_HAND_OFFS;
+use crate::protocol::entry::{Entry, Version};
 use crate::protocol::group::Verdict;
 use crate::protocol::wire::Header;
-use crate::storage::MemoryStorage;
+use crate::storage::{Batch, MemoryStorage};
 use crate::transport::{CallOptions, Endpoint, Frame, Incoming, TransportError};
 
 /// The learner may have forgotten what was decided for it, because it took this host for dead. If it declined
@@ -28,6 +29,7 @@ fn what_is_decided_is_offered_whomever_the_ring_names() {
         leaving: false,
         urgent: false,
         decided: false,
+        confirmed: false,
         moved: false,
         place: None,
     };
@@ -37,16 +39,23 @@ fn what_is_decided_is_offered_whomever_the_ring_names() {
     assert!(insists(&job));
 }
 
-/// Everybody takes what is handed over, but one host crashes before each decision reaches it.
-struct OneCrashes {
+/// What a host answers; `None` when it is not reached.
+type Answer = dyn Fn(&Endpoint, &Request) -> Option<Response> + Send + Sync;
+
+/// All other hosts.
+struct Others {
     me: Endpoint,
-    crashed: Endpoint,
-    /// What was decided for it.
-    decided: Mutex<BTreeSet<TransferId>>,
+    answer: Box<Answer>,
+}
+
+impl Others {
+    fn who(answer: impl Fn(&Endpoint, &Request) -> Option<Response> + Send + Sync + 'static) -> Others {
+        Others { me: Host::named("a", 1).endpoint.clone(), answer: Box::new(answer) }
+    }
 }
 
 #[async_trait]
-impl Transport for OneCrashes {
+impl Transport for Others {
     fn endpoint(&self) -> &Endpoint {
         &self.me
     }
@@ -57,17 +66,8 @@ impl Transport for OneCrashes {
 
     async fn call(&self, to: &Endpoint, frame: Frame, _: CallOptions) -> Result<Frame, TransportError> {
         let (header, request) = wire::decode_request(&frame).unwrap();
-        let mut decided = self.decided.lock().unwrap();
-        let response = match request {
-            Request::Offer { transfer, .. } if !decided.contains(&transfer) => Response::Learning,
-            Request::Install { .. } if *to != self.crashed => Response::Installed,
-            request => {
-                if let Request::Install { transfer, .. } = request {
-                    decided.insert(transfer);
-                }
-                return Err(TransportError::Unreachable { endpoint: to.clone(), reason: "crashed".into() });
-            }
-        };
+        let unreached = || TransportError::Unreachable { endpoint: to.clone(), reason: "crashed".into() };
+        let response = (self.answer)(to, &request).ok_or_else(unreached)?;
         let header = Header { from: header.to, to: header.from, ..header };
         Ok(wire::encode_response(header, &response, Bytes::new()).unwrap())
     }
@@ -92,13 +92,21 @@ async fn soon(what: &str, holds: impl Fn() -> bool) {
 #[tokio::test(start_paused = true)]
 async fn hand_offs_that_are_decided_for_a_crashed_host_keep_no_place_from_others() {
     let (crashed, live) = (Host::named("crashed", 2), Host::named("live", 3));
-    let transport = OneCrashes {
-        me: Host::named("a", 1).endpoint.clone(),
-        crashed: crashed.endpoint.clone(),
-        decided: Mutex::default(),
-    };
+    // One host crashes before each decision reaches it; the other takes everything.
+    let (crashes, decided) = (crashed.endpoint.clone(), Mutex::new(BTreeSet::new()));
+    let others = Others::who(move |to, request| match request {
+        Request::Install { .. } if *to != crashes => Some(Response::Installed),
+        Request::Install { transfer, .. } => {
+            decided.lock().unwrap().insert(*transfer);
+            None
+        }
+        Request::Offer { transfer, .. } => {
+            (!decided.lock().unwrap().contains(transfer)).then_some(Response::Learning)
+        }
+        _ => None,
+    });
     let storage = Arc::new(MemoryStorage::new());
-    let guard = Node::create(transport, Config::named("a"), storage).await.unwrap();
+    let guard = Node::create(others, Config::named("a"), storage).await.unwrap();
     let node = &guard.node;
     let piece = |i: usize| Interval::new(Id::from_u128(10 * i as u128), Id::from_u128(10 * i as u128 + 5));
     let verdict = |i: usize| node.groups().verdict(&piece(i).upto);
@@ -109,4 +117,39 @@ async fn hand_offs_that_are_decided_for_a_crashed_host_keep_no_place_from_others
     let last = MAX_HAND_OFFS + 1;
     soon("a place", || node.start_hand_off(piece(last), live.clone(), true)).await;
     soon("the end", || matches!(verdict(last), Verdict::Moved(_))).await;
+}
+
+/// Nobody serves what is decided: copying all of it once more would take as long as it did the first time.
+#[tokio::test(start_paused = true)]
+async fn what_was_confirmed_is_not_copied_again_when_an_installation_is_not_answered() {
+    let learner = Host::named("learner", 2);
+    let told: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let heard = told.clone();
+    let others = Others::who(move |_, request| {
+        let mut heard = heard.lock().unwrap();
+        let (what, answer) = match request {
+            Request::Offer { .. } => ("offer", Some(Response::Learning)),
+            Request::Chunk { .. } => ("chunk", Some(Response::Stored)),
+            Request::Install { .. } => {
+                let answered = heard.iter().filter(|what| **what == "install").count() >= 5;
+                ("install", answered.then_some(Response::Installed))
+            }
+            _ => return None,
+        };
+        heard.push(what);
+        answer
+    });
+    let guard = Node::create(others, Config::named("a"), Arc::new(MemoryStorage::new())).await.unwrap();
+    let node = &guard.node;
+    let (id, key) = (Id::from_u128(5), Bytes::from_static(b"key"));
+    let version = Version { epoch: 1, counter: 1 };
+    let entry = Entry { version, value: Some(Bytes::from_static(b"value")), expires_at: None };
+    let entries = vec![Stored { id, key, entry }];
+    node.storage.apply(Batch { entries, ..Batch::default() }).await.unwrap();
+    assert!(node.start_hand_off(Interval::whole(), learner.clone(), true));
+    soon("the end", || matches!(node.groups().verdict(&id), Verdict::Moved(_))).await;
+    assert_eq!(
+        *told.lock().unwrap(),
+        ["offer", "chunk", "install", "install", "install", "install", "install", "install"]
+    );
 }
