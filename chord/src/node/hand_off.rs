@@ -5,6 +5,7 @@
 //! have it installed, drop the entries. Steps and names: [`crate::protocol::group`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -81,7 +82,15 @@ impl<T: Transport> Node<T> {
         if self.foreign_pieces().is_empty() || self.writes_are_stored().await.is_err() {
             return;
         }
-        for piece in self.foreign_pieces() {
+        let mut pieces = self.foreign_pieces();
+        // Those that others decline again and again leave their turn to those behind them.
+        let turn = self.hand_off_turn.load(Ordering::Relaxed) % pieces.len().max(1);
+        pieces.rotate_left(turn);
+        for piece in pieces {
+            if self.hand_offs.available_permits() == 0 {
+                // The next to end begins another pass.
+                return;
+            }
             let first = self.parameters.space.add(&piece.after, &Id::from_u128(1));
             let Some(owner) = self.ring_owner(&first).await else { continue };
             let owner = if owner.host.incarnation == self.me.incarnation {
@@ -93,7 +102,8 @@ impl<T: Transport> Node<T> {
             let Some(owner) = owner.filter(|owner| owner.host.incarnation != self.me.incarnation) else {
                 continue;
             };
-            self.start_hand_off(placement::part_of(&piece, &owner), owner.host, false);
+            let begun = self.start_hand_off(placement::part_of(&piece, &owner), owner.host, false);
+            self.hand_off_turn.fetch_add(usize::from(begun), Ordering::Relaxed);
         }
     }
 

@@ -1,5 +1,6 @@
 //! How a node ends in order: hand over, say goodbye, stop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -90,7 +91,8 @@ impl<T: Transport> Node<T> {
     /// Returns with nothing left here, and nothing that could still come: whom to tell.
     async fn hand_everything_over(self: &Arc<Self>) -> Result<Farewells, Error> {
         self.progress.done();
-        let mut attempt = 0;
+        // How often each piece was offered: one that is refused goes to the next heir.
+        let mut offered: BTreeMap<Id, usize> = BTreeMap::new();
         loop {
             let changed = self.groups_changed.notified();
             tokio::pin!(changed);
@@ -111,11 +113,12 @@ impl<T: Transport> Node<T> {
             let idle = self.groups().idle();
             for piece in idle {
                 let heirs = placement::heirs(&self.routing(), &piece);
-                if let Some(heir) = heirs.get(attempt % heirs.len().max(1)) {
-                    self.start_hand_off(piece, heir.clone(), true);
+                let times = offered.entry(piece.upto).or_default();
+                if let Some(heir) = heirs.get(*times % heirs.len().max(1)) {
+                    *times += usize::from(self.start_hand_off(piece, heir.clone(), true));
                 }
             }
-            attempt += usize::from(tokio::time::timeout(LEAVE_INTERVAL, changed).await.is_err());
+            let _ = tokio::time::timeout(LEAVE_INTERVAL, changed).await;
             // Changes that are this task's own work leave no pause in which the hand-offs it began could run.
             tokio::task::yield_now().await;
         }

@@ -94,6 +94,10 @@ impl<T: Transport> Node<T> {
     }
 
     fn step_down(self: &Arc<Self>, rival: &Peer) {
+        if self.is_leaving() {
+            // It does already.
+            return;
+        }
         let reason = Error::Refused(format!(
             "id {} is taken by {} at {}, which joined at the same moment",
             self.parameters.space.show(&rival.id),

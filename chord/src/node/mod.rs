@@ -30,7 +30,7 @@ pub(crate) mod walk;
 pub(crate) mod window;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -160,6 +160,8 @@ pub(crate) struct Node<T: Transport> {
     pub(crate) operations: Semaphore,
     /// Bounds the hand-offs from here that run at once.
     pub(crate) hand_offs: Arc<Semaphore>,
+    /// Hand-offs that passes have begun: where the next pass begins.
+    pub(crate) hand_off_turn: AtomicUsize,
     /// Whether hand-offs get on.
     pub(crate) progress: Progress,
     /// Woken whenever a group record or a hand-off changes.
@@ -218,6 +220,7 @@ impl<T: Transport> Node<T> {
             serving_kib: Arc::new(Semaphore::new(config.max_serving_bytes.div_ceil(1024))),
             operations: Semaphore::new(config.max_operations),
             hand_offs: Arc::new(Semaphore::new(MAX_HAND_OFFS)),
+            hand_off_turn: AtomicUsize::new(0),
             progress: Progress::new(),
             groups_changed: Notify::new(),
             ring_changed: Notify::new(),
