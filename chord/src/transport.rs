@@ -276,8 +276,10 @@ impl Incoming {
 ///   beyond it before allocating for it. The limit is at least 17 MiB by default.
 /// - **Connections** are pooled, made on first use by one dial at a time for each peer, and made anew after a
 ///   loss, by the next call at the latest. A dead peer's calls fail as soon as the loss is known.
-/// - **Bounds.** At most a configured number of calls in flight for each peer (then `Overloaded`, at once) and of
-///   frames waiting for [`Transport::accept`]; past that, peers are slowed down, not buffered for.
+/// - **Bounds.** At most a configured number of calls in flight for each peer and lane (then `Overloaded`, at once):
+///   calls of one lane take no other's room, or a peer full of requests would be lost to the ring's maintenance. At
+///   most a configured number of frames waiting for [`Transport::accept`]; past that, peers are slowed down, not
+///   buffered for.
 /// - **Cancel safety.** Dropping the future of `call` or `accept` at any point loses no other call or frame and
 ///   leaks nothing. A call dropped after its frame was sent may still be executed.
 /// - **Hostile input.** Bytes from the network never panic, never allocate beyond the limits, never end the

@@ -107,8 +107,8 @@ struct Inner {
     condition: Condition,
     /// Frames that wait for `accept`, by lane; each at most `max_waiting` long.
     queues: [VecDeque<Incoming>; 3],
-    /// Calls in flight to each peer; no entry is 0.
-    in_flight: BTreeMap<Endpoint, usize>,
+    /// Calls in flight to each peer, by lane; no entry is all 0.
+    in_flight: BTreeMap<Endpoint, [usize; 3]>,
 }
 
 impl Host {
@@ -174,22 +174,29 @@ impl Host {
         self.condition(|condition| matches!(condition, Condition::Closed | Condition::Crashed)).await;
     }
 
-    /// Counts a call to `to`, until the guard is dropped.
-    pub(crate) fn begin_call<'a>(&'a self, to: &'a Endpoint) -> Result<InFlight<'a>, TransportError> {
+    /// Counts a call to `to` on `lane`, until the guard is dropped.
+    pub(crate) fn begin_call<'a>(
+        &'a self,
+        to: &'a Endpoint,
+        lane: Lane,
+    ) -> Result<InFlight<'a>, TransportError> {
         let mut inner = self.lock();
         if inner.condition.has_ended() {
             return Err(TransportError::Closed);
         }
+        let lane = index(lane);
         match inner.in_flight.get_mut(to) {
-            Some(count) if *count >= self.options.max_in_flight => {
+            Some(counts) if counts[lane] >= self.options.max_in_flight => {
                 return Err(TransportError::Overloaded { endpoint: to.clone() });
             }
-            Some(count) => *count += 1,
+            Some(counts) => counts[lane] += 1,
             None => {
-                inner.in_flight.insert(to.clone(), 1);
+                let mut counts = [0; 3];
+                counts[lane] = 1;
+                inner.in_flight.insert(to.clone(), counts);
             }
         }
-        Ok(InFlight { host: self, to })
+        Ok(InFlight { host: self, to, lane })
     }
 
     /// Takes a place in the queue of `lane`, waiting for one if need be; whether the host still listens. The
@@ -255,14 +262,15 @@ impl Inner {
 pub(crate) struct InFlight<'a> {
     host: &'a Host,
     to: &'a Endpoint,
+    lane: usize,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let mut inner = self.host.lock();
-        if let Some(count) = inner.in_flight.get_mut(self.to) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(counts) = inner.in_flight.get_mut(self.to) {
+            counts[self.lane] -= 1;
+            if *counts == [0; 3] {
                 inner.in_flight.remove(self.to);
             }
         }

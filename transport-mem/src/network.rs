@@ -18,7 +18,7 @@ use crate::transport::MemTransport;
 pub struct Options {
     /// Largest frame, head and body together, in bytes; at most `u32::MAX`. 17 MiB by default.
     pub max_frame_bytes: usize,
-    /// Calls that may be in flight from one host to another, at least 1. 1,024 by default.
+    /// Calls that may be in flight from one host to another on each lane, at least 1. 1,024 by default.
     pub max_in_flight: usize,
     /// Frames of each lane that may wait for a host's `accept` or be on their way to it, at least 1; further
     /// callers wait. 1,024 by default.

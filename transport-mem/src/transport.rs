@@ -123,7 +123,7 @@ impl Transport for MemTransport {
     }
 
     async fn call(&self, to: &Endpoint, frame: Frame, options: CallOptions) -> Result<Frame, TransportError> {
-        let _in_flight = self.host.begin_call(to)?;
+        let _in_flight = self.host.begin_call(to, options.lane)?;
         let (len, max) = (frame.len(), self.host.options.max_frame_bytes);
         if len > max {
             return Err(TransportError::TooLarge { len, max });

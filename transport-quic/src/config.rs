@@ -23,8 +23,8 @@ pub struct QuicConfig {
     /// Largest frame, head and body together, sent or accepted, in bytes; 64 KiB to 1 GiB. Default: 17 MiB and
     /// 64 KiB. All hosts of a ring should agree: a frame that its receiver finds too large is refused by it.
     pub max_frame_bytes: usize,
-    /// Calls in flight to one peer; past it a call fails with `Overloaded`. Also the calls of one peer on one lane
-    /// that are worked on at once; past it the peer is not read from. At least 1; default 1024.
+    /// Calls in flight to one peer on each lane; past it a call fails with `Overloaded`. Also the calls of one peer
+    /// on one lane that are worked on at once; past it the lane is not read from. At least 1; default 1024.
     pub max_in_flight: usize,
     /// Frames that wait to be accepted, from all peers together; past it peers are not read from. At least 1;
     /// default 1024.

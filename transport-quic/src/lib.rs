@@ -63,7 +63,7 @@
 //! | what | bound | past it |
 //! |---|---|---|
 //! | a frame | [`max_frame_bytes`](QuicConfig::max_frame_bytes) | `TooLarge`, by the sender or the receiver |
-//! | calls in flight to a peer | [`max_in_flight`](QuicConfig::max_in_flight) | `Overloaded`, at once |
+//! | calls in flight to a peer on a lane | [`max_in_flight`](QuicConfig::max_in_flight) | `Overloaded`, at once |
 //! | calls of a peer on a lane that wait for their reply | [`max_in_flight`](QuicConfig::max_in_flight) | the lane is not read |
 //! | frames that wait for `accept` | [`accept_queue`](QuicConfig::accept_queue) | peers are not read |
 //! | large frames of a peer being read or waiting for `accept` | 4, and 4 of `Bulk` | they are not read |

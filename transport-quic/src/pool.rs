@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chord::transport::Endpoint;
+use chord::transport::{Endpoint, Lane};
 use tokio::sync::watch;
 
 use crate::dial::{Dialler, dial};
+use crate::frame::lane_index;
 use crate::link::Link;
 use crate::tasks::Tasks;
 
@@ -23,7 +24,8 @@ pub(crate) struct Pool {
 /// One peer.
 pub(crate) struct Peer {
     endpoint: Endpoint,
-    in_flight: AtomicUsize,
+    /// By lane.
+    in_flight: [AtomicUsize; 3],
     /// The pool's clock when the last call began.
     used: AtomicU64,
     /// Never held across an await.
@@ -38,41 +40,45 @@ enum State {
 
 type Dialled = Result<Arc<Link>, Arc<str>>;
 
-/// A call's place among those in flight to a peer, given back when dropped.
-pub(crate) struct Slot(Arc<Peer>);
+/// A call's place among those in flight to a peer on its lane, given back when dropped.
+pub(crate) struct Slot {
+    peer: Arc<Peer>,
+    lane: Lane,
+}
 
 impl Pool {
     pub(crate) fn new(max_peers: usize, max_in_flight: usize) -> Pool {
         Pool { max_peers, max_in_flight, clock: AtomicU64::new(0), peers: Mutex::default() }
     }
 
-    /// A place for a call to `endpoint`; `None` when as many as allowed are in flight to it, or to as many peers.
-    /// A new peer may push out the one that has been idle longest.
-    pub(crate) fn slot(&self, endpoint: &Endpoint) -> Option<Slot> {
+    /// A place for a call to `endpoint` on `lane`; `None` when as many as allowed are in flight to it there, or to as
+    /// many peers. A new peer may push out the one that has been idle longest.
+    pub(crate) fn slot(&self, endpoint: &Endpoint, lane: Lane) -> Option<Slot> {
         let mut peers = lock(&self.peers);
         if let Some(peer) = peers.get(endpoint) {
-            return self.admit(peer);
+            return self.admit(peer, lane);
         }
         if peers.len() >= self.max_peers {
-            let idle = peers.values().filter(|peer| peer.in_flight.load(Ordering::Relaxed) == 0);
+            let idle = peers.values().filter(|peer| peer.is_idle());
             let oldest = idle.min_by_key(|peer| peer.used.load(Ordering::Relaxed))?.clone();
             peers.remove(&oldest.endpoint);
             oldest.close();
         }
         let peer = Arc::new(Peer::new(endpoint.clone()));
-        let slot = self.admit(&peer);
+        let slot = self.admit(&peer, lane);
         peers.insert(endpoint.clone(), peer);
         slot
     }
 
     /// Counts a call in, under the table's lock: so a peer that is idle under it stays so.
-    fn admit(&self, peer: &Arc<Peer>) -> Option<Slot> {
-        if peer.in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
+    fn admit(&self, peer: &Arc<Peer>, lane: Lane) -> Option<Slot> {
+        let in_flight = &peer.in_flight[lane_index(lane)];
+        if in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
             return None;
         }
-        peer.in_flight.fetch_add(1, Ordering::Relaxed);
+        in_flight.fetch_add(1, Ordering::Relaxed);
         peer.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        Some(Slot(peer.clone()))
+        Some(Slot { peer: peer.clone(), lane })
     }
 
     /// Lets go of every connection, and so of the socket beneath them.
@@ -92,7 +98,7 @@ impl Slot {
         dialler: impl FnOnce() -> Option<Arc<Dialler>>,
         tasks: &Arc<Tasks>,
     ) -> Dialled {
-        let mut outcome = match self.0.link_or_dial(dialler, tasks) {
+        let mut outcome = match self.peer.link_or_dial(dialler, tasks) {
             Ok(link) => return Ok(link),
             Err(outcome) => outcome,
         };
@@ -105,14 +111,22 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.peer.in_flight[lane_index(self.lane)].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Peer {
     fn new(endpoint: Endpoint) -> Peer {
-        let (in_flight, used) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Peer { endpoint, in_flight, used, state: Mutex::new(State::Down) }
+        Peer {
+            endpoint,
+            in_flight: Default::default(),
+            used: AtomicU64::new(0),
+            state: Mutex::new(State::Down),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.iter().all(|calls| calls.load(Ordering::Relaxed) == 0)
     }
 
     fn link_or_dial(

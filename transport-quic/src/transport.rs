@@ -161,7 +161,10 @@ impl Transport for QuicTransport {
         if options.deadline <= Instant::now() {
             return Err(late());
         }
-        let slot = self.pool.slot(to).ok_or_else(|| TransportError::Overloaded { endpoint: to.clone() })?;
+        let slot = self
+            .pool
+            .slot(to, options.lane)
+            .ok_or_else(|| TransportError::Overloaded { endpoint: to.clone() })?;
         let exchange = self.exchange(&slot, to, &frame, options.lane);
         timeout_at(options.deadline, exchange).await.unwrap_or_else(|_| Err(late()))
     }

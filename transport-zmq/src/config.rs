@@ -32,7 +32,7 @@ pub struct ZmqConfig {
     /// Longest frame (head and body together), in bytes, sent or accepted. Default 17 MiB and 64 KiB: the
     /// largest value with its head. At most 1 GiB.
     pub max_frame_bytes: usize,
-    /// Calls in flight to one peer over all lanes; one more fails with `Overloaded` at once. Default 1024. A
+    /// Calls in flight to one peer on each lane; one more fails with `Overloaded` at once. Default 1024. A
     /// larger bound helps only calls that wait long for their answers; it also bounds what can pile up for a
     /// peer that has stopped reading.
     pub max_in_flight: usize,

@@ -48,7 +48,7 @@ struct State {
     send: Option<DealerSendHalf>,
     /// Requests for [`Connection::flush`]; at most [`MAX_BATCH`].
     outbox: Vec<(u64, ZmqMessage)>,
-    /// At most the peer's bound on calls in flight: a call that ends removes its entry.
+    /// At most the peer's bounds on calls in flight: a call that ends removes its entry.
     waiting: HashMap<u64, oneshot::Sender<Answer>, BuildHasherDefault<CorrelationHasher>>,
     /// No new calls; the connection ends with the last that waits.
     retired: bool,

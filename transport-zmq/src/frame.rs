@@ -45,6 +45,15 @@ pub(crate) struct Header {
     pub(crate) correlation: u64,
 }
 
+/// The number that stands for `lane`, on the wire and in tables.
+pub(crate) fn lane_index(lane: Lane) -> usize {
+    match lane {
+        Lane::Control => 0,
+        Lane::Request => 1,
+        Lane::Bulk => 2,
+    }
+}
+
 /// Why bytes are no message of ours.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
@@ -62,11 +71,7 @@ impl Header {
             Kind::Reply => 2,
             Kind::TooLarge => 3,
         });
-        first.put_u8(match self.lane {
-            Lane::Control => 0,
-            Lane::Request => 1,
-            Lane::Bulk => 2,
-        });
+        first.put_u8(lane_index(self.lane) as u8);
         first.put_u8(0);
         first.put_u64(self.correlation);
         first.put_u32(frame.head.len() as u32);

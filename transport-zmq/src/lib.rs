@@ -46,7 +46,7 @@
 //! - **Errors.** `Unreachable` means that the frame never reached the library; once it did, the outcome is
 //!   `Timeout`. A frame beyond the limit of either side is `TooLarge`, without being executed.
 //! - **Batches.** Frames that are ready together are written by one system call, on both kinds of runtime.
-//! - **Bounds**: calls in flight and peers ([`ZmqConfig::max_in_flight`], [`ZmqConfig::max_peers`]; then
+//! - **Bounds**: calls in flight on each lane, and peers ([`ZmqConfig::max_in_flight`], [`ZmqConfig::max_peers`]; then
 //!   `Overloaded`), frames to accept and to answer ([`ZmqConfig::accept_queue`], [`ZmqConfig::max_unanswered`];
 //!   then nothing is read, and TCP slows the peers down).
 //!

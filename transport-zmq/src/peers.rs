@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use chord::transport::{Endpoint, Lane};
 
+use crate::frame::lane_index;
 use crate::link::Link;
 
 pub(crate) struct Peers {
@@ -17,7 +18,8 @@ pub(crate) struct Peers {
 }
 
 struct Peer {
-    in_flight: AtomicUsize,
+    /// By lane.
+    in_flight: [AtomicUsize; 3],
     /// The ticket of the latest call.
     last_used: AtomicU64,
     /// Carries control and request frames.
@@ -26,9 +28,10 @@ struct Peer {
     bulk: Arc<Link>,
 }
 
-/// One call's place among those in flight to a peer; free again when dropped.
+/// One call's place among those in flight to a peer on its lane; free again when dropped.
 pub(crate) struct Slot {
     peer: Arc<Peer>,
+    lane: Lane,
     /// Unique within the transport; the call's correlation id.
     pub(crate) ticket: u64,
 }
@@ -38,8 +41,8 @@ impl Peers {
         Peers { table: Mutex::default(), max_peers, max_in_flight, next_ticket: AtomicU64::new(0) }
     }
 
-    /// A slot for one call to `endpoint`; `None` when a bound is reached.
-    pub(crate) fn slot(&self, endpoint: &Endpoint) -> Option<Slot> {
+    /// A slot for one call to `endpoint` on `lane`; `None` when a bound is reached.
+    pub(crate) fn slot(&self, endpoint: &Endpoint, lane: Lane) -> Option<Slot> {
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let mut table = self.table.lock().expect("no holder panics");
         let peer = match table.get(endpoint) {
@@ -49,7 +52,7 @@ impl Peers {
                     forget_idlest(&mut table)?;
                 }
                 let peer = Arc::new(Peer {
-                    in_flight: AtomicUsize::new(0),
+                    in_flight: Default::default(),
                     last_used: AtomicU64::new(ticket),
                     express: Link::new(endpoint.clone()),
                     bulk: Link::new(endpoint.clone()),
@@ -59,19 +62,22 @@ impl Peers {
             }
         };
         // Slots are taken under the table's lock only, so the check and the increment are one step.
-        if peer.in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
+        let in_flight = &peer.in_flight[lane_index(lane)];
+        if in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
             return None;
         }
-        peer.in_flight.fetch_add(1, Ordering::Relaxed);
+        in_flight.fetch_add(1, Ordering::Relaxed);
         peer.last_used.store(ticket, Ordering::Relaxed);
-        Some(Slot { peer, ticket })
+        Some(Slot { peer, lane, ticket })
     }
 }
 
 /// Makes room by dropping the peer that was used least recently, of those with nothing under way.
 fn forget_idlest(table: &mut HashMap<Endpoint, Arc<Peer>>) -> Option<()> {
     let idle = |peer: &Peer| {
-        peer.in_flight.load(Ordering::Relaxed) == 0 && !peer.express.is_dialling() && !peer.bulk.is_dialling()
+        peer.in_flight.iter().all(|calls| calls.load(Ordering::Relaxed) == 0)
+            && !peer.express.is_dialling()
+            && !peer.bulk.is_dialling()
     };
     let (endpoint, _) = table
         .iter()
@@ -85,8 +91,9 @@ fn forget_idlest(table: &mut HashMap<Endpoint, Arc<Peer>>) -> Option<()> {
 }
 
 impl Slot {
-    pub(crate) fn link(&self, lane: Lane) -> &Arc<Link> {
-        match lane {
+    /// The way for the call.
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        match self.lane {
             Lane::Control | Lane::Request => &self.peer.express,
             Lane::Bulk => &self.peer.bulk,
         }
@@ -95,7 +102,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.peer.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.peer.in_flight[lane_index(self.lane)].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -110,20 +117,23 @@ mod tests {
     #[test]
     fn a_slot_beyond_the_bound_is_refused_until_one_is_free() {
         let peers = Peers::new(8, 2);
-        let (first, _second) = (peers.slot(&endpoint(1)).unwrap(), peers.slot(&endpoint(1)).unwrap());
-        assert!(peers.slot(&endpoint(1)).is_none());
-        assert!(peers.slot(&endpoint(2)).is_some(), "another peer has its own bound");
+        let (first, _second) = (
+            peers.slot(&endpoint(1), Lane::Request).unwrap(),
+            peers.slot(&endpoint(1), Lane::Request).unwrap(),
+        );
+        assert!(peers.slot(&endpoint(1), Lane::Request).is_none());
+        assert!(peers.slot(&endpoint(2), Lane::Request).is_some(), "another peer has its own bound");
         drop(first);
-        assert!(peers.slot(&endpoint(1)).is_some());
+        assert!(peers.slot(&endpoint(1), Lane::Request).is_some());
     }
 
     #[test]
     fn a_full_table_forgets_the_peer_that_was_idle_for_longest() {
         let peers = Peers::new(2, 8);
-        drop(peers.slot(&endpoint(1)));
-        drop(peers.slot(&endpoint(2)));
-        drop(peers.slot(&endpoint(1)));
-        assert!(peers.slot(&endpoint(3)).is_some());
+        drop(peers.slot(&endpoint(1), Lane::Request));
+        drop(peers.slot(&endpoint(2), Lane::Request));
+        drop(peers.slot(&endpoint(1), Lane::Request));
+        assert!(peers.slot(&endpoint(3), Lane::Request).is_some());
         let table = peers.table.lock().unwrap();
         assert!(table.contains_key(&endpoint(1)) && table.contains_key(&endpoint(3)));
     }
@@ -131,15 +141,17 @@ mod tests {
     #[test]
     fn a_full_table_of_busy_peers_refuses_another() {
         let peers = Peers::new(1, 8);
-        let _busy = peers.slot(&endpoint(1)).unwrap();
-        assert!(peers.slot(&endpoint(2)).is_none());
-        assert!(peers.slot(&endpoint(1)).is_some());
+        let _busy = peers.slot(&endpoint(1), Lane::Request).unwrap();
+        assert!(peers.slot(&endpoint(2), Lane::Request).is_none());
+        assert!(peers.slot(&endpoint(1), Lane::Request).is_some());
     }
 
     #[test]
     fn bulk_has_a_link_of_its_own() {
-        let slot = Peers::new(1, 1).slot(&endpoint(1)).unwrap();
-        assert!(Arc::ptr_eq(slot.link(Lane::Control), slot.link(Lane::Request)));
-        assert!(!Arc::ptr_eq(slot.link(Lane::Request), slot.link(Lane::Bulk)));
+        let peers = Peers::new(1, 1);
+        let slot = |lane| peers.slot(&endpoint(1), lane).unwrap();
+        let (control, request, bulk) = (slot(Lane::Control), slot(Lane::Request), slot(Lane::Bulk));
+        assert!(Arc::ptr_eq(control.link(), request.link()));
+        assert!(!Arc::ptr_eq(request.link(), bulk.link()));
     }
 }

@@ -127,8 +127,11 @@ impl Transport for ZmqTransport {
         if !to.as_str().strip_prefix(SCHEME).is_some_and(|rest| rest.starts_with("://")) {
             return Err(unreachable(to, "not a zmq endpoint"));
         }
-        let slot = self.peers.slot(to).ok_or_else(|| TransportError::Overloaded { endpoint: to.clone() })?;
-        let link = slot.link(options.lane);
+        let slot = self
+            .peers
+            .slot(to, options.lane)
+            .ok_or_else(|| TransportError::Overloaded { endpoint: to.clone() })?;
+        let link = slot.link();
         let at_once = link.up().map(|up| hand_over(&up, slot.ticket, &frame, to, options));
         let mut call = match at_once {
             Some(Ok(call)) => call,

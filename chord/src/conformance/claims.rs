@@ -404,7 +404,7 @@ pub async fn bulk_does_not_starve_the_other_lanes<F: Fixture>(fixture: &F) {
     assert!(overtaken <= limit, "{overtaken} bulk calls ended before {urgent_calls} urgent ones did");
 }
 
-/// The call past the bound on calls in flight to a peer is refused at once with `Overloaded`; calls to others
+/// The call past the bound on calls in flight to a peer on a lane is refused at once with `Overloaded`; calls to others
 /// are not, and once there are answers there is room again.
 pub async fn calls_past_the_bound_are_refused_at_once<F: Fixture>(fixture: &F) {
     let (caller, peer) = pair(fixture).await;
@@ -427,4 +427,27 @@ pub async fn calls_past_the_bound_are_refused_at_once<F: Fixture>(fixture: &F) {
     }
     echo(&peer);
     assert_echoes(&caller, &peer, numbered(3), Lane::Request).await;
+}
+
+/// While as many `Request` calls to a peer as may be are waiting for their answers, `Control` and `Bulk` calls to it
+/// go through.
+pub async fn a_full_lane_takes_no_other_lanes_room<F: Fixture>(fixture: &F) {
+    let (caller, peer) = pair(fixture).await;
+    let mut calls = Vec::new();
+    for _ in 0..fixture.max_in_flight() {
+        calls.push(held(&caller, &peer, FAR * 2).await);
+    }
+    let refused = caller.call(peer.endpoint(), numbered(1), request(FAR)).await;
+    assert_eq!(refused, Err(TransportError::Overloaded { endpoint: peer.endpoint().clone() }));
+    let server = echo(&peer);
+    for lane in [Lane::Control, Lane::Bulk] {
+        assert_echoes(&caller, &peer, numbered(2), lane).await;
+    }
+    assert!(calls.iter().all(|(call, _)| !call.is_finished()), "the requests have no answers yet");
+    for (call, incoming) in calls {
+        answer_same(incoming);
+        assert_eq!(call.await.expect("the call does not panic"), Ok(numbered(0)));
+    }
+    peer.close().await;
+    server.await.expect("accept ends with None once the transport is closed");
 }

@@ -39,7 +39,7 @@ pub trait Fixture: Send + Sync {
     /// 1 MiB keeps the tests fast.
     fn max_frame_bytes(&self) -> usize;
 
-    /// How many calls to one peer may be in flight at once, at least 4.
+    /// How many calls to one peer may be in flight at once on each lane, at least 4.
     fn max_in_flight(&self) -> usize;
 
     /// An endpoint where nobody listens and the network says so at once.
@@ -95,6 +95,7 @@ macro_rules! transport_conformance {
             garbage_from_the_wire_is_survived
             bulk_does_not_starve_the_other_lanes
             calls_past_the_bound_are_refused_at_once
+            a_full_lane_takes_no_other_lanes_room
         }
     };
     (@each $fixture:expr; $($claim:ident)*) => {
