@@ -62,7 +62,8 @@ pub struct Config {
     pub contacts: usize,
     /// Hops after which a lookup gives up.
     pub max_hops: usize,
-    /// Operations of other hosts served at once; past that they are answered `Overloaded`.
+    /// Operations of other hosts served at once; past that they are answered `Overloaded`. Maintenance and hand-offs
+    /// do not count.
     pub max_serving: usize,
     /// Bytes of the messages of other hosts worked on at once; past that they are answered `Overloaded`. Room for the
     /// largest message is the least: a value or chunk of the greatest length, and 8 MiB for the rest. Values that are

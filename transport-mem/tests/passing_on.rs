@@ -1,4 +1,4 @@
-//! Keys that arrive together while they change hands are passed on together.
+//! Keys that arrive together while they change hands are passed on together, and wait together for their record.
 
 mod waiting;
 
@@ -14,8 +14,10 @@ use chord::protocol::message::{
 use chord::protocol::peer::{Host, HostName, Incarnation};
 use chord::protocol::wire::{Header, decode_response, encode_request, split_values};
 use chord::transport::{CallOptions, Endpoint, Frame, Incoming, Lane, Transport, TransportError};
-use chord::{Condition, Expiry};
+use chord::{Condition, Config, Expiry};
+use chord_transport_mem::MemTransport;
 use chord_transport_mem::testkit::Cluster;
+use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 use waiting::soon;
 
@@ -78,10 +80,11 @@ fn keys() -> impl Iterator<Item = Bytes> {
 }
 
 /// `n0` has handed the keys of an interval over to `n1`, which has not heard that it is the owner.
-async fn fenced() -> (Cluster, Arc<Post>) {
+async fn fenced(configure: impl Fn(&mut Config) + Send + Sync + 'static) -> (Cluster, Arc<Post>) {
     let post = Arc::new(Post::default());
     let its = post.clone();
     let cluster = Cluster::builder()
+        .configure(configure)
         .wrap_transport(
             move |host, inner| {
                 if host == "n0" { Arc::new(Posted { post: its.clone(), inner }) } else { inner }
@@ -98,30 +101,48 @@ async fn fenced() -> (Cluster, Arc<Post>) {
     (cluster, post)
 }
 
+/// A host of no ring that asks one node.
+struct Stranger {
+    transport: MemTransport,
+    to: Endpoint,
+    header: Header,
+}
+
+impl Stranger {
+    /// Greets the `i`-th node of `cluster`, whose requests it gives `patience`.
+    async fn greet(cluster: &Cluster, i: usize, patience: Duration) -> Stranger {
+        let transport = cluster.network().listen("stranger");
+        let me = Arc::new(Host {
+            name: HostName::new("stranger").expect("a name"),
+            endpoint: transport.endpoint().clone(),
+            incarnation: ME,
+        });
+        let remaining_ms = patience.as_millis() as u32;
+        let header = Header { ring_tag: 0, from: ME, to: Incarnation(0), remaining_ms };
+        let mut stranger = Stranger { transport, to: cluster.node(i).endpoint().clone(), header };
+        let (welcome, _) = stranger.call(&Request::Hello { host: me }, Bytes::new()).await;
+        let Response::Welcome { host, parameters, .. } = welcome else { panic!("{welcome:?}") };
+        stranger.header = Header { ring_tag: parameters.tag(), to: host.incarnation, ..header };
+        stranger
+    }
+
+    async fn call(&self, request: &Request, body: Bytes) -> (Response, Bytes) {
+        let frame = encode_request(self.header, request, body).expect("it fits");
+        let deadline = Instant::now() + Duration::from_millis(self.header.remaining_ms.into());
+        let options = CallOptions { deadline, lane: Lane::Request };
+        let reply = self.transport.call(&self.to, frame, options).await.expect("it is answered");
+        (decode_response(&reply).expect("a response").1, reply.body)
+    }
+}
+
 /// What `n0` answers to `request` of a stranger, a second before the new owner hears that it is the owner.
 async fn ask(cluster: &Cluster, post: &Post, request: &Request, body: Bytes) -> (Vec<ItemReply>, Vec<Bytes>) {
-    let stranger = cluster.network().listen("stranger");
-    let me = Arc::new(Host {
-        name: HostName::new("stranger").expect("a name"),
-        endpoint: stranger.endpoint().clone(),
-        incarnation: ME,
-    });
-    let to = cluster.node(0).endpoint().clone();
-    let call = async |header, request: &Request, body| {
-        let frame = encode_request(header, request, body).expect("it fits");
-        let options = CallOptions { deadline: Instant::now() + Duration::from_secs(3), lane: Lane::Request };
-        let reply = stranger.call(&to, frame, options).await.expect("it is answered");
-        (decode_response(&reply).expect("a response").1, reply.body)
-    };
-    let unknown = Header { ring_tag: 0, from: ME, to: Incarnation(0), remaining_ms: 3000 };
-    let (welcome, _) = call(unknown, &Request::Hello { host: me }, Bytes::new()).await;
-    let Response::Welcome { host, parameters, .. } = welcome else { panic!("{welcome:?}") };
-    let header = Header { ring_tag: parameters.tag(), to: host.incarnation, ..unknown };
+    let stranger = Stranger::greet(cluster, 0, Duration::from_secs(3)).await;
     let released = async {
         sleep(Duration::from_secs(1)).await;
         post.held.store(false, Ordering::Relaxed);
     };
-    let ((response, body), ()) = tokio::join!(call(header, request, body), released);
+    let ((response, body), ()) = tokio::join!(stranger.call(request, body), released);
     let Response::Items(replies) = response else { panic!("{response:?}") };
     let values = split_values(&body, replies.iter().map(ItemReply::value_bytes)).expect("they fit");
     (replies, values)
@@ -129,7 +150,7 @@ async fn ask(cluster: &Cluster, post: &Post, request: &Request, body: Bytes) -> 
 
 #[tokio::test(start_paused = true)]
 async fn reads_of_keys_that_change_hands_are_passed_on_in_one_call_and_answered_in_order() {
-    let (cluster, post) = fenced().await;
+    let (cluster, post) = fenced(|_| {}).await;
     let space = cluster.node(0).neighbourhood().space;
     let items = keys().map(|key| GetItem { id: space.id_of(&key), key }).collect();
     let request = Request::Get { trail: Trail::default(), items };
@@ -142,7 +163,7 @@ async fn reads_of_keys_that_change_hands_are_passed_on_in_one_call_and_answered_
 
 #[tokio::test(start_paused = true)]
 async fn updates_of_keys_that_change_hands_are_passed_on_in_one_call_and_answered_in_order() {
-    let (cluster, post) = fenced().await;
+    let (cluster, post) = fenced(|_| {}).await;
     let space = cluster.node(0).neighbourhood().space;
     let new = |i: usize| Bytes::from(format!("new {i}"));
     let item = |(i, key): (usize, Bytes)| UpdateItem {
@@ -162,4 +183,35 @@ async fn updates_of_keys_that_change_hands_are_passed_on_in_one_call_and_answere
         assert_eq!(cluster.node(1).get(&key).await.expect("the ring serves"), Some(new(i)));
     }
     assert_eq!(post.operations.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_waits_for_a_record_does_not_keep_it_out() {
+    const CROWD: usize = 16;
+    let patience = Duration::from_secs(20);
+    let (cluster, post) = fenced(|config| config.max_serving = CROWD).await;
+    let (space, served) = {
+        let view = cluster.node(0).neighbourhood();
+        (view.space, view.served)
+    };
+    let changes_hands =
+        |key: &Bytes| !served.iter().any(|(interval, _)| interval.contains(&space.id_of(key)));
+    let key = keys().find(changes_hands).expect("some key is the newcomer's");
+    let trail = Trail { min_epoch: u64::MAX, forwarded: false };
+    let request = Request::Get { trail, items: vec![GetItem { id: space.id_of(&key), key }] };
+    let stranger = Stranger::greet(&cluster, 1, patience).await;
+    let crowd = join_all((0..CROWD).map(|_| stranger.call(&request, Bytes::new())));
+    let one_too_many = async {
+        sleep(Duration::from_secs(1)).await;
+        let (response, _) = stranger.call(&request, Bytes::new()).await;
+        assert!(matches!(response, Response::Overloaded), "the crowd fills the node: {response:?}");
+        post.held.store(false, Ordering::Relaxed);
+    };
+    let began = Instant::now();
+    let (answers, ()) = tokio::join!(crowd, one_too_many);
+    for (response, _) in answers {
+        let Response::Items(replies) = response else { panic!("{response:?}") };
+        assert!(matches!(replies[..], [ItemReply::Found { .. }]), "{replies:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }

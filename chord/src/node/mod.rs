@@ -156,6 +156,9 @@ pub(crate) struct Node<T: Transport> {
     pub(crate) serving: Arc<Semaphore>,
     /// Bounds their messages together, in KiB.
     pub(crate) serving_kib: Arc<Semaphore>,
+    /// Bounds the messages of hand-offs to here that are served at once. Operations that wait for a record, however
+    /// many, do not keep out what brings it.
+    pub(crate) learning_served: Arc<Semaphore>,
     /// Bounds this handle's operations in flight.
     pub(crate) operations: Semaphore,
     /// Bounds the hand-offs from here that run at once.
@@ -194,6 +197,8 @@ pub(crate) struct Node<T: Transport> {
 
 /// Hand-offs from one host that run at once.
 const MAX_HAND_OFFS: usize = 8;
+/// Messages of hand-offs to one host that it serves at once: those of 128 hosts that send as many as they may.
+const MAX_LEARNING_SERVED: usize = 128 * MAX_HAND_OFFS;
 
 impl<T: Transport> Node<T> {
     /// A node that runs nothing yet. `groups` and the rings of `routing` are what it starts from.
@@ -218,6 +223,7 @@ impl<T: Transport> Node<T> {
             learning: tokio::sync::RwLock::new(()),
             serving: Arc::new(Semaphore::new(config.max_serving)),
             serving_kib: Arc::new(Semaphore::new(config.max_serving_bytes.div_ceil(1024))),
+            learning_served: Arc::new(Semaphore::new(MAX_LEARNING_SERVED)),
             operations: Semaphore::new(config.max_operations),
             hand_offs: Arc::new(Semaphore::new(MAX_HAND_OFFS)),
             hand_off_turn: AtomicUsize::new(0),

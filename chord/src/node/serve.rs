@@ -76,14 +76,13 @@ impl<T: Transport> Node<T> {
                 incoming.reply(self.encode(header.from, &response, Bytes::new()));
                 continue;
             }
-            let permit = self.serving.clone().try_acquire_owned();
-            let (Ok(permit), Some(room)) = (permit, self.room_for(&incoming.frame)) else {
+            let Some(places) = self.places_for(&request, &incoming.frame) else {
                 incoming.reply(self.encode(header.from, &Response::Overloaded, Bytes::new()));
                 continue;
             };
             let node = self.clone();
             let mut work = Box::pin(async move {
-                let _places = (permit, room);
+                let _places = places;
                 node.answer(header, request, incoming).await;
             });
             if futures::poll!(work.as_mut()).is_pending() {
@@ -92,10 +91,19 @@ impl<T: Transport> Node<T> {
         }
     }
 
-    /// Room for a frame that is worked on, as long as there is some.
-    fn room_for(&self, frame: &Frame) -> Option<OwnedSemaphorePermit> {
+    /// A place for a request that is worked on, and room for its frame, as long as there are some. Messages of
+    /// hand-offs have places of their own and need no room: whoever waits for a record does not keep it out.
+    fn places_for(
+        &self,
+        request: &Request,
+        frame: &Frame,
+    ) -> Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)> {
+        if request.hands_off() {
+            return Some((self.learning_served.clone().try_acquire_owned().ok()?, None));
+        }
         let kib = u32::try_from(frame.len().div_ceil(1024)).ok()?;
-        self.serving_kib.clone().try_acquire_many_owned(kib).ok()
+        let place = self.serving.clone().try_acquire_owned().ok()?;
+        Some((place, Some(self.serving_kib.clone().try_acquire_many_owned(kib).ok()?)))
     }
 
     /// Why a request is not even looked at. No host speaks for another one, nor for an earlier life of itself.

@@ -421,6 +421,11 @@ impl Request {
         }
     }
 
+    /// Whether it brings the receiver entries or records.
+    pub fn hands_off(&self) -> bool {
+        matches!(self, Request::Offer { .. } | Request::Chunk { .. } | Request::Install { .. })
+    }
+
     /// The hand-off to the receiver that it goes on with, or ends.
     pub fn goes_on_with(&self) -> Option<TransferId> {
         match self {
