@@ -222,7 +222,7 @@ pub enum TransportError {
         /// The limit.
         max: usize,
     },
-    /// A bound on what may be in flight was reached. Nothing was sent; try again later.
+    /// A bound on what may be in flight was reached, here or at the peer. Nothing was executed; try again later.
     #[error("too many calls in flight to {endpoint}")]
     Overloaded {
         /// Who was called.

@@ -42,8 +42,9 @@ pub struct ZmqConfig {
     /// Frames waiting for `accept`. Default 256. When it is full nothing more is read, and TCP slows the
     /// callers down.
     pub accept_queue: usize,
-    /// Frames handed out by `accept` (or waiting for it) and not answered yet. Default 16,384. When it is
-    /// reached nothing more is read until one is answered or dropped.
+    /// Frames of each lane handed out by `accept` (or waiting for it) and not answered yet. Default 16,384. Past it
+    /// frames of that lane are answered with a refusal, `Overloaded` to their callers, until one is answered or
+    /// dropped; those of other lanes are not.
     pub max_unanswered: usize,
     /// How long a dial may take: name resolution, TCP, and ZeroMQ's handshake. Then its calls fail with
     /// `Unreachable`. Default 2 s.

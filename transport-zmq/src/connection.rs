@@ -28,8 +28,8 @@ pub(crate) enum Answer {
         len: usize,
         max: usize,
     },
-    /// The library's queue was full when the request was to be flushed.
-    NotSent,
+    /// The library's queue was full when the request was to be flushed, or the peer has too many unanswered.
+    Overloaded,
 }
 
 /// A connected DEALER: calls are handed over here, [`Connection::run`] brings the answers.
@@ -222,7 +222,7 @@ impl State {
             if queue(send, message) == Err(NotSent::Full)
                 && let Some(answer_tx) = self.waiting.remove(&correlation)
             {
-                let _ = answer_tx.send(Answer::NotSent);
+                let _ = answer_tx.send(Answer::Overloaded);
             }
         }
     }
@@ -290,6 +290,7 @@ fn answer(message: ZmqMessage, max: usize) -> Result<(u64, Answer), Malformed> {
             let (len, max) = parse_too_large(frame)?;
             Answer::TooLarge { len, max }
         }
+        Kind::Overloaded => Answer::Overloaded,
     };
     Ok((header.correlation, answer))
 }

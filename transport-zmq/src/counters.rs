@@ -10,6 +10,8 @@ pub struct ZmqStats {
     pub malformed: u64,
     /// Requests beyond the frame limit. They were answered with a refusal and not executed.
     pub oversized: u64,
+    /// Requests past the bound on unanswered ones. They were answered with a refusal and not executed.
+    pub overloaded: u64,
     /// Replies that came when nobody waited for them any more.
     pub late_replies: u64,
     /// Replies that could not be sent because the caller's connection was gone.
@@ -22,6 +24,7 @@ pub struct ZmqStats {
 pub(crate) struct Counters {
     malformed: AtomicU64,
     oversized: AtomicU64,
+    overloaded: AtomicU64,
     late_replies: AtomicU64,
     undeliverable_replies: AtomicU64,
     stuck_sockets: AtomicU64,
@@ -35,6 +38,10 @@ impl Counters {
 
     pub(crate) fn oversized(&self) {
         self.oversized.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn overloaded(&self) {
+        self.overloaded.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn late_reply(&self) {
@@ -54,6 +61,7 @@ impl Counters {
         ZmqStats {
             malformed: value(&self.malformed),
             oversized: value(&self.oversized),
+            overloaded: value(&self.overloaded),
             late_replies: value(&self.late_replies),
             undeliverable_replies: value(&self.undeliverable_replies),
             stuck_sockets: value(&self.stuck_sockets),

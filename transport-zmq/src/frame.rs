@@ -7,14 +7,15 @@
 //! |---|---|
 //! | 0..4 | magic `CHZQ` |
 //! | 4 | version, 1 |
-//! | 5 | kind: 1 request, 2 reply, 3 too large |
+//! | 5 | kind: 1 request, 2 reply, 3 too large, 4 overloaded |
 //! | 6 | lane: 0 control, 1 request, 2 bulk |
 //! | 7 | zero |
 //! | 8..16 | correlation id, chosen by the caller and returned unchanged |
 //! | 16..20 | bytes of the head |
 //! | 20..24 | bytes of the body; above 4096 exactly when there is a second part |
 //!
-//! A "too large" answer has a head of 16 bytes: the length refused and the limit it exceeds.
+//! A "too large" answer has a head of 16 bytes: the length refused and the limit it exceeds. An "overloaded" one has
+//! nothing: the request was not executed.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use chord::transport::{Frame, Lane};
@@ -35,6 +36,8 @@ pub(crate) enum Kind {
     Reply,
     /// The answer to a request, or in place of a reply, that exceeds the answerer's frame limit.
     TooLarge,
+    /// The answer to a request past the answerer's bound on those of a lane that are unanswered.
+    Overloaded,
 }
 
 /// The decoded header, without the lengths, which decoding has checked against the parts.
@@ -70,6 +73,7 @@ impl Header {
             Kind::Request => 1,
             Kind::Reply => 2,
             Kind::TooLarge => 3,
+            Kind::Overloaded => 4,
         });
         first.put_u8(lane_index(self.lane) as u8);
         first.put_u8(0);
@@ -104,6 +108,7 @@ impl Header {
             1 => Kind::Request,
             2 => Kind::Reply,
             3 => Kind::TooLarge,
+            4 => Kind::Overloaded,
             _ => return Err(Malformed("unknown kind")),
         };
         let lane = match head.get_u8() {
@@ -186,7 +191,7 @@ mod tests {
         for body in [0, 1, INLINE_BODY_BYTES, INLINE_BODY_BYTES + 1] {
             for head in ["", "head"] {
                 let frame = Frame::new(head, vec![9; body]);
-                for kind in [Kind::Request, Kind::Reply, Kind::TooLarge] {
+                for kind in [Kind::Request, Kind::Reply, Kind::TooLarge, Kind::Overloaded] {
                     for lane in [Lane::Control, Lane::Request, Lane::Bulk] {
                         let header = Header { kind, lane, correlation: u64::MAX };
                         assert_eq!(decoded(&parts(header, &frame)), Ok((header, frame.clone())));

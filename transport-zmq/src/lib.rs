@@ -47,8 +47,8 @@
 //!   `Timeout`. A frame beyond the limit of either side is `TooLarge`, without being executed.
 //! - **Batches.** Frames that are ready together are written by one system call, on both kinds of runtime.
 //! - **Bounds**: calls in flight on each lane, and peers ([`ZmqConfig::max_in_flight`], [`ZmqConfig::max_peers`]; then
-//!   `Overloaded`), frames to accept and to answer ([`ZmqConfig::accept_queue`], [`ZmqConfig::max_unanswered`];
-//!   then nothing is read, and TCP slows the peers down).
+//!   `Overloaded`), frames of a lane to answer ([`ZmqConfig::max_unanswered`]; then `Overloaded` too, in answer),
+//!   frames to accept ([`ZmqConfig::accept_queue`]; then nothing is read, and TCP slows the peers down).
 //!
 //! # What the library does not let us promise
 //!

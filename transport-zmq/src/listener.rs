@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use zeromq::{RouterRecvHalf, RouterSendHalf, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 use crate::connection::message;
-use crate::frame::{Header, Kind, Malformed, too_large};
+use crate::frame::{Header, Kind, Malformed, lane_index, too_large};
 use crate::lifetime::Lifeline;
 use crate::link::Context;
 use crate::socket;
@@ -57,27 +57,31 @@ async fn serve(
     accept_tx: &mpsc::Sender<Incoming>,
 ) {
     let mut unanswered = FuturesUnordered::new();
+    let mut by_lane = [0; 3];
     // `FuturesUnordered` wakes itself once more whenever it has polled everything it holds, which would be at
     // each request of a quiet host. This one is polled once and never again.
     let (_never_tx, never_rx) = oneshot::channel();
-    unanswered.push(answered(Caller { peer: Bytes::new(), correlation: 0, lane: Lane::Control }, never_rx));
+    let nobody = Caller { peer: Bytes::new(), correlation: 0, lane: Lane::Control };
+    unanswered.push(answered(nobody, never_rx));
     loop {
-        let may_read = unanswered.len() <= context.config.max_unanswered;
         tokio::select! {
             Some((caller, reply)) = unanswered.next() => {
                 if context.batches && unanswered.len() > 1 {
                     // Replies that are about to come go out with this one.
                     tokio::task::yield_now().await;
                 }
+                by_lane[lane_index(caller.lane)] -= 1;
                 reply_to(&mut send, caller, reply, context);
                 for _ in 1..MAX_BATCH {
                     let Some(Some((caller, reply))) = unanswered.next().now_or_never() else { break };
+                    by_lane[lane_index(caller.lane)] -= 1;
                     reply_to(&mut send, caller, reply, context);
                 }
             }
-            request = next_request(&mut recv, accept_tx), if may_read => {
+            request = next_request(&mut recv, accept_tx) => {
                 let Some((permit, message)) = request else { return };
-                if let Some((caller, frame)) = admitted(message, &mut send, context) {
+                if let Some((caller, frame)) = admitted(message, &by_lane, &mut send, context) {
+                    by_lane[lane_index(caller.lane)] += 1;
                     let (incoming, reply_rx) = Incoming::new(frame, None);
                     permit.send(incoming);
                     unanswered.push(answered(caller, reply_rx));
@@ -102,13 +106,24 @@ async fn next_request<'a>(
     }
 }
 
-/// The request in `message`, unless it is malformed or too large.
-fn admitted(message: ZmqMessage, send: &mut RouterSendHalf, context: &Context) -> Option<(Caller, Frame)> {
+/// The request in `message`, unless it is malformed, too large, or past the bound on its lane. Those past it are
+/// refused rather than left unread: on the one socket for all lanes they would keep `Control` out.
+fn admitted(
+    message: ZmqMessage,
+    unanswered: &[usize; 3],
+    send: &mut RouterSendHalf,
+    context: &Context,
+) -> Option<(Caller, Frame)> {
     let max = context.config.max_frame_bytes;
     match parse(message) {
         Ok((caller, frame)) if frame.len() > max => {
             context.counters.oversized();
             send_to(send, caller, Kind::TooLarge, &too_large(frame.len(), max), context);
+            None
+        }
+        Ok((caller, _)) if unanswered[lane_index(caller.lane)] >= context.config.max_unanswered => {
+            context.counters.overloaded();
+            send_to(send, caller, Kind::Overloaded, &Frame::default(), context);
             None
         }
         Ok(request) => Some(request),

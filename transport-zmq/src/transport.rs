@@ -146,7 +146,7 @@ impl Transport for ZmqTransport {
         match timeout_at(options.deadline, call.answer()).await {
             Ok(Some(Answer::Reply(frame))) => Ok(frame),
             Ok(Some(Answer::TooLarge { len, max })) => Err(TransportError::TooLarge { len, max }),
-            Ok(Some(Answer::NotSent)) => Err(TransportError::Overloaded { endpoint: to.clone() }),
+            Ok(Some(Answer::Overloaded)) => Err(TransportError::Overloaded { endpoint: to.clone() }),
             Ok(None) if self.lifetime.is_closing() => Err(TransportError::Closed),
             Ok(None) => Err(timed_out(to, "the connection was lost")),
             Err(_) => {
