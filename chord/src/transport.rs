@@ -171,8 +171,9 @@ impl Frame {
     }
 }
 
-/// What a call is for. A transport MUST NOT let a `Bulk` frame delay a `Control` or `Request` frame to the same
-/// peer by more than one chunk of 64 KiB on the sender's side (separate connections or streams do).
+/// What a call is for. A transport MUST NOT let a frame delay one of a more urgent lane (they stand in the order of
+/// their urgency) to the same peer by more than one chunk of 64 KiB on the sender's side, which separate connections or
+/// streams do: a host whose signs of life wait behind a large value is taken for dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Ring maintenance and group decisions: small, urgent.

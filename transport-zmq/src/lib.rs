@@ -1,8 +1,8 @@
 //! ZeroMQ transport for chord, for trusted networks.
 //!
 //! [`ZmqTransport`] moves frames over ZeroMQ sockets of the pure-Rust `zeromq` crate: one ROUTER that listens,
-//! and for each peer that is called a DEALER for control and request frames and another one for bulk frames. It
-//! needs no system library and no certificates, and it passes the conformance suite of `chord::conformance`.
+//! and for each peer that is called a DEALER for each lane. It needs no system library and no certificates, and
+//! it passes the conformance suite of `chord::conformance`.
 //!
 //! ```no_run
 //! use chord::transport::Transport;
@@ -32,8 +32,8 @@
 //!   (the library does, into its write buffer). A message that is not ours is counted ([`ZmqStats`]) and
 //!   dropped; its connection stays.
 //! - **Replies** find their calls by correlation id, in any order. Nothing is ever sent twice.
-//! - **Bulk** frames have their own connection, so they delay no other frame on its way. The listener reads
-//!   its connections in turn.
+//! - **Lanes** have connections of their own: a value on its way delays no maintenance, and range sync neither. The
+//!   listener reads its connections in turn.
 //! - **Dialling** is done by one task for each connection, on first use; concurrent calls share it, and it goes
 //!   on when they are cancelled. A refused connection is known at once: the library would retry it silently, so
 //!   a plain TCP connection asks first (the peer's listener sees it come and go). After a failed dial the next

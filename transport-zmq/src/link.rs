@@ -1,4 +1,4 @@
-//! The way to one peer for one class of lanes: dialled by one task, shared by all calls, made anew after a loss.
+//! The way to one peer for one lane: dialled by one task, shared by all calls, made anew after a loss.
 
 use std::sync::{Arc, Mutex};
 

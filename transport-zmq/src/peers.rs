@@ -22,10 +22,8 @@ struct Peer {
     in_flight: [AtomicUsize; 3],
     /// The ticket of the latest call.
     last_used: AtomicU64,
-    /// Carries control and request frames.
-    express: Arc<Link>,
-    /// A connection of its own, so that a large frame delays nothing but its like.
-    bulk: Arc<Link>,
+    /// A connection for each lane, so that a large frame delays nothing but its like.
+    links: [Arc<Link>; 3],
 }
 
 /// One call's place among those in flight to a peer on its lane; free again when dropped.
@@ -54,8 +52,7 @@ impl Peers {
                 let peer = Arc::new(Peer {
                     in_flight: Default::default(),
                     last_used: AtomicU64::new(ticket),
-                    express: Link::new(endpoint.clone()),
-                    bulk: Link::new(endpoint.clone()),
+                    links: std::array::from_fn(|_| Link::new(endpoint.clone())),
                 });
                 table.insert(endpoint.clone(), peer.clone());
                 peer
@@ -76,8 +73,7 @@ impl Peers {
 fn forget_idlest(table: &mut HashMap<Endpoint, Arc<Peer>>) -> Option<()> {
     let idle = |peer: &Peer| {
         peer.in_flight.iter().all(|calls| calls.load(Ordering::Relaxed) == 0)
-            && !peer.express.is_dialling()
-            && !peer.bulk.is_dialling()
+            && !peer.links.iter().any(|link| link.is_dialling())
     };
     let (endpoint, _) = table
         .iter()
@@ -85,18 +81,14 @@ fn forget_idlest(table: &mut HashMap<Endpoint, Arc<Peer>>) -> Option<()> {
         .min_by_key(|(_, peer)| peer.last_used.load(Ordering::Relaxed))?;
     let endpoint = endpoint.clone();
     let peer = table.remove(&endpoint)?;
-    peer.express.retire();
-    peer.bulk.retire();
+    peer.links.iter().for_each(|link| link.retire());
     Some(())
 }
 
 impl Slot {
     /// The way for the call.
     pub(crate) fn link(&self) -> &Arc<Link> {
-        match self.lane {
-            Lane::Control | Lane::Request => &self.peer.express,
-            Lane::Bulk => &self.peer.bulk,
-        }
+        &self.peer.links[lane_index(self.lane)]
     }
 }
 
@@ -147,11 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn bulk_has_a_link_of_its_own() {
+    fn each_lane_has_a_link_of_its_own() {
         let peers = Peers::new(1, 1);
         let slot = |lane| peers.slot(&endpoint(1), lane).unwrap();
         let (control, request, bulk) = (slot(Lane::Control), slot(Lane::Request), slot(Lane::Bulk));
-        assert!(Arc::ptr_eq(control.link(), request.link()));
+        assert!(!Arc::ptr_eq(control.link(), request.link()));
         assert!(!Arc::ptr_eq(request.link(), bulk.link()));
+        assert!(!Arc::ptr_eq(bulk.link(), control.link()));
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chord::transport::{CallOptions, Endpoint, Frame, Lane, Transport, TransportError};
+use chord::transport::{Endpoint, Frame, Transport, TransportError};
 use chord_transport_zmq::{ZmqConfig, ZmqError, ZmqTransport};
 use common::{call, config, echo, open, until, within};
 use tokio::net::TcpListener;
@@ -263,33 +263,4 @@ async fn beyond_the_bound_on_peers_the_idlest_is_forgotten_and_found_again() {
         });
         assert_eq!(reply, Ok(frame("r")));
     }
-}
-
-#[tokio::test]
-async fn requests_past_the_bound_on_unanswered_ones_are_refused_and_control_goes_on() {
-    let few = ZmqConfig { accept_queue: 2, max_unanswered: 2, ..config("host") };
-    let (caller, host) = (open(config("caller")).await, open(few).await);
-    let mut held = Vec::new();
-    let mut waiting = Vec::new();
-    for _ in 0..2 {
-        let (caller, host) = (caller.clone(), host.clone());
-        let to = host.clone();
-        waiting.push(tokio::spawn(async move { call(&caller, &to, frame("q")).await }));
-        held.push(host.accept().await.unwrap());
-    }
-    let refused = call(&caller, &host, frame("q")).await;
-    assert_eq!(refused, Err(TransportError::Overloaded { endpoint: host.endpoint().clone() }));
-    assert_eq!(host.stats().overloaded, 1);
-
-    let server = echo(&host);
-    for lane in [Lane::Control, Lane::Bulk] {
-        let options = CallOptions { lane, ..within(Duration::from_secs(10)) };
-        assert_eq!(caller.call(host.endpoint(), frame("q"), options).await, Ok(frame("q")));
-    }
-    held.into_iter().for_each(|incoming| incoming.reply(frame("r")));
-    for call in waiting {
-        assert_eq!(call.await.unwrap(), Ok(frame("r")));
-    }
-    assert_eq!(call(&caller, &host, frame("q")).await, Ok(frame("q")));
-    server.abort();
 }

@@ -62,7 +62,7 @@ async fn busy() -> (Arc<ZmqTransport>, Arc<ZmqTransport>) {
 fn close_leaves_no_task_and_no_socket() {
     on_each_runtime(|before| async move {
         let (left, right) = busy().await;
-        assert!(sockets() >= before + 10, "two listeners and four connections with both their ends");
+        assert!(sockets() >= before + 14, "two listeners and six connections with both their ends");
         let asking: Vec<_> = (0..8)
             .map(|_| {
                 let (left, right) = (left.clone(), right.clone());

@@ -370,23 +370,33 @@ pub async fn garbage_from_the_wire_is_survived<F: Fixture>(fixture: &F) {
 /// them. Were they to queue behind what was in flight before them, each would see all of it complete; half of it
 /// on average is the limit here.
 pub async fn bulk_does_not_starve_the_other_lanes<F: Fixture>(fixture: &F) {
+    assert_overtaken(fixture, Lane::Bulk, [Lane::Control, Lane::Request]).await;
+}
+
+/// While large `Request` calls to a peer follow each other without a pause, `Control` calls overtake them, in the same
+/// measure: a value does not keep signs of life waiting.
+pub async fn large_requests_do_not_delay_control<F: Fixture>(fixture: &F) {
+    assert_overtaken(fixture, Lane::Request, [Lane::Control; 2]).await;
+}
+
+async fn assert_overtaken<F: Fixture>(fixture: &F, slow: Lane, urgent: [Lane; 2]) {
     let (caller, peer) = pair(fixture).await;
     echo(&peer);
     for lane in LANES {
         assert_echoes(&caller, &peer, numbered(0), lane).await;
     }
-    let bulk_in_flight = (fixture.max_in_flight() - 1).min(32);
+    let large_in_flight = (fixture.max_in_flight() - 1).min(32);
     let urgent_calls = 16;
     let large = frame(fixture.max_frame_bytes());
     let completed = Arc::new(AtomicUsize::new(0));
-    let mut bulk = JoinSet::new();
-    for _ in 0..bulk_in_flight {
+    let mut large_calls = JoinSet::new();
+    for _ in 0..large_in_flight {
         let (caller, to, large) = (Arc::clone(&caller), peer.endpoint().clone(), large.clone());
         let completed = Arc::clone(&completed);
-        bulk.spawn(async move {
+        large_calls.spawn(async move {
             loop {
-                let reply = caller.call(&to, large.clone(), on(Lane::Bulk, FAR * 3)).await;
-                assert_eq!(reply.expect("a bulk reply").len(), large.len());
+                let reply = caller.call(&to, large.clone(), on(slow, FAR * 3)).await;
+                assert_eq!(reply.expect("a large reply").len(), large.len());
                 completed.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -396,12 +406,12 @@ pub async fn bulk_does_not_starve_the_other_lanes<F: Fixture>(fixture: &F) {
     }
     let before = completed.load(Ordering::Relaxed);
     for i in 0..urgent_calls {
-        assert_echoes(&caller, &peer, numbered(i), [Lane::Control, Lane::Request][i % 2]).await;
+        assert_echoes(&caller, &peer, numbered(i), urgent[i % 2]).await;
     }
     let overtaken = completed.load(Ordering::Relaxed) - before;
-    assert!(bulk.try_join_next().is_none(), "a bulk call failed");
-    let limit = urgent_calls * bulk_in_flight / 2;
-    assert!(overtaken <= limit, "{overtaken} bulk calls ended before {urgent_calls} urgent ones did");
+    assert!(large_calls.try_join_next().is_none(), "a large call failed");
+    let limit = urgent_calls * large_in_flight / 2;
+    assert!(overtaken <= limit, "{overtaken} large calls ended before {urgent_calls} urgent ones did");
 }
 
 /// The call past the bound on calls in flight to a peer on a lane is refused at once with `Overloaded`; calls to others

@@ -94,6 +94,7 @@ macro_rules! transport_conformance {
             dropping_leaves_no_task
             garbage_from_the_wire_is_survived
             bulk_does_not_starve_the_other_lanes
+            large_requests_do_not_delay_control
             calls_past_the_bound_are_refused_at_once
             a_full_lane_takes_no_other_lanes_room
         }
