@@ -142,3 +142,33 @@ fn certificates_of_another_authority() {
     let join = ["join", "--name", "n2", "--certs", &at("n2"), "--known", known];
     fails(&[&join[..], &listen].concat(), 1, "UnknownIssuer");
 }
+
+#[test]
+fn no_clients_at_all() {
+    let create = ["create", "--name", "n1", "--listen", "zmq://127.0.0.1:0", "--max-clients", "0"];
+    let output = Command::new(env!("CARGO_BIN_EXE_chord-kv")).args(create).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("expected at least 1"), "{said}");
+}
+
+/// By then the node is a member, and what it holds would go with it.
+#[test]
+fn a_node_whose_ready_line_cannot_be_written_serves() {
+    let client = nowhere();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let create = ["create", "--name", "n1", "--listen", "zmq://127.0.0.1:0", "--client", &client];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chord-kv"));
+    let child = command.args(create).stdout(full).stderr(Stdio::null()).spawn().unwrap();
+    let _node = Killed(child);
+    let deadline = std::time::Instant::now() + support::PATIENCE;
+    loop {
+        let put = ["put", "key", "value", "--client", &client];
+        let output = Command::new(env!("CARGO_BIN_EXE_chord-kv")).args(put).output().unwrap();
+        if output.status.success() {
+            return;
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(std::time::Instant::now() < deadline, "it does not serve: {said}");
+    }
+}

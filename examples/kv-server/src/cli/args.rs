@@ -98,7 +98,7 @@ pub struct NodeArgs {
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
     /// Most client connections at once; further ones are refused.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_one)]
     pub max_clients: usize,
     /// Most MiB that all client connections together hold in requests and replies under way.
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
@@ -222,5 +222,14 @@ impl ClientArgs {
     pub async fn connect(&self) -> Result<Client, Exit> {
         let password = self.password()?;
         Ok(Client::connect(self.address()?, password.as_deref()).await?)
+    }
+}
+
+/// A number of clients: with none there would be no port.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
     }
 }

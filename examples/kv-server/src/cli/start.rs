@@ -75,7 +75,7 @@ async fn run(
         node = started => match node {
             Ok(node) => {
                 service.open(node.clone());
-                announce(args, &node, address)?;
+                announce(args, &node, address);
                 serve_until_left(&service, &node, &mut signals).await
             }
             Err(exit) => Err(exit),
@@ -103,10 +103,14 @@ async fn client_address(args: &NodeArgs) -> Result<SocketAddr, Exit> {
     Ok(address)
 }
 
-fn announce(args: &NodeArgs, node: &Node, address: SocketAddr) -> Result<(), Exit> {
+/// Says that the node is ready. It holds keys by now: that nobody can read the line does not end it.
+fn announce(args: &NodeArgs, node: &Node, address: SocketAddr) {
     let ring = &node.config().ring_name;
     tracing::info!(name = %args.name, %ring, endpoint = %node.endpoint(), clients = %address, "ready");
-    print(&format!("{} is ready: clients {address}, ring {ring}, hosts {}", args.name, node.endpoint()))
+    let line = format!("{} is ready: clients {address}, ring {ring}, hosts {}", args.name, node.endpoint());
+    if print(&line).is_err() {
+        tracing::warn!("the line that says so could not be written to standard output");
+    }
 }
 
 /// Serves until a client, a signal or the ring ends the node.
