@@ -194,13 +194,13 @@ impl<T: Transport> Node<T> {
             pause = (2 * pause).min(MAX_RETRY_PAUSE);
         }
         // An offer of the same interval back to this host waits, so that dropping does not touch what it brings.
-        let gate = self.learning.write().await;
+        let clearing = self.clearing.lock().await;
         let clear = self.change_groups(|groups| groups.in_force(job.transfer));
         self.dirty().remove(&job.transfer);
         if let Err(error) = self.drop_entries(clear).await {
             tracing::warn!(%error, "entries that were handed over could not be dropped");
         }
-        drop(gate);
+        drop(clearing);
         self.progress.done();
         // Whoever waits for the hand-off, waits for the entries to be gone too.
         self.groups_changed.notify_waiters();

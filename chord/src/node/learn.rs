@@ -33,11 +33,16 @@ impl<T: Transport> Node<T> {
         if let Err(reason) = may {
             return Response::Declined(reason.into());
         }
-        let _gate = self.learning.write().await;
-        if matches!(*self.phase.borrow(), Phase::Parting | Phase::Closed(_)) {
-            return Response::Declined("this host has left".into());
-        }
-        match self.change_groups(|groups| groups.offer(transfer, from, pieces)) {
+        // Until what is named is cleared, a repetition of the offer is not answered: a chunk would follow.
+        let _clearing = self.clearing.lock().await;
+        let offered = {
+            let _gate = self.learning.write().await;
+            if matches!(*self.phase.borrow(), Phase::Parting | Phase::Closed(_)) {
+                return Response::Declined("this host has left".into());
+            }
+            self.change_groups(|groups| groups.offer(transfer, from, pieces))
+        };
+        match offered {
             Err(reason) => Response::Declined(reason.to_string()),
             Ok(clear) if clear.is_empty() => Response::Learning,
             Ok(clear) => match self.drop_entries(clear).await {
@@ -50,7 +55,7 @@ impl<T: Transport> Node<T> {
         }
     }
 
-    /// Drops what is stored in `intervals`, from which nobody is served, piece by piece. The caller holds `learning`.
+    /// Drops what is stored in `intervals`, from which nobody is served, piece by piece. The caller holds `clearing`.
     pub(crate) async fn drop_entries(&self, intervals: Vec<Interval>) -> Result<(), StorageError> {
         for interval in intervals {
             let mut rest = Some(interval);

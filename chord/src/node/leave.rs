@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{MutexGuard, RwLockWriteGuard, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::Error;
@@ -136,9 +136,15 @@ impl<T: Transport> Node<T> {
         if !has_nothing() {
             return None;
         }
-        // Offers are taken under this lock. A store that hangs may keep it.
-        let _gate = timeout_at(self.store_patience(), self.learning.write()).await.ok()?;
+        let _gate = self.nothing_is_taken().await?;
         has_nothing().then(|| self.part())
+    }
+
+    /// Returns with no clearing under way, so that no entry is left of what was handed over, and takes no offer while the
+    /// result is held. `None` when a store that hangs, or has much to clear, keeps it waiting.
+    async fn nothing_is_taken(&self) -> Option<(MutexGuard<'_, ()>, RwLockWriteGuard<'_, ()>)> {
+        let locks = async { (self.clearing.lock().await, self.learning.write().await) };
+        timeout_at(self.store_patience(), locks).await.ok()
     }
 
     /// Whether any other host that this one has heard of is there: it may be about to take its place beside this
@@ -166,10 +172,8 @@ impl<T: Transport> Node<T> {
     /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile, or one
     /// that was silent hands something over.
     async fn part_as_last(&self) -> Result<Option<Farewells>, Error> {
-        // Offers are taken under this lock: what one brings is not looked for below.
-        let Ok(_gate) = timeout_at(self.store_patience(), self.learning.write()).await else {
-            return Ok(None);
-        };
+        // What an offer would bring is not looked for below.
+        let Some(_gate) = self.nothing_is_taken().await else { return Ok(None) };
         // Writes wait while this host looks whether there are entries, and for ever if there are none.
         let held = self.try_change_groups(hold_everything);
         let Some(held) = held else { return Ok(None) };

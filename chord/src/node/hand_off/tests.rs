@@ -5,14 +5,16 @@ use std::future::pending;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 
 use super::*;
 use crate::config::Config;
 use crate::node::MAX_HAND_OFFS;
 use crate::protocol::entry::{Entry, Version};
-use crate::protocol::group::Verdict;
+use crate::protocol::group::{Group, Verdict};
 use crate::protocol::wire::Header;
-use crate::storage::{Batch, MemoryStorage};
+use crate::storage::faulty::{DelayingFailing, Faults, Hang};
+use crate::storage::{Batch, MemoryStorage, Storage};
 use crate::transport::{CallOptions, Endpoint, Frame, Incoming, TransportError};
 
 /// The learner may have forgotten what was decided for it, because it took this host for dead. If it declined
@@ -152,4 +154,46 @@ async fn what_was_confirmed_is_not_copied_again_when_an_installation_is_not_answ
         *told.lock().unwrap(),
         ["offer", "chunk", "install", "install", "install", "install", "install", "install"]
     );
+}
+
+/// What is decided is served by nobody until it is installed. A repetition of the offer has to wait: what is sent once
+/// it is answered must not be cleared.
+#[tokio::test(start_paused = true)]
+async fn while_an_offer_clears_others_install_and_its_repetition_is_not_answered() {
+    let other = Host::named("other", 2);
+    let others = Others::who(|_, request| match request {
+        Request::Offer { .. } => Some(Response::Learning),
+        Request::Install { .. } => Some(Response::Installed),
+        _ => None,
+    });
+    let memory: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let store = Arc::new(DelayingFailing::new(memory.clone(), Faults::default()));
+    let guard = Node::create(others, Config::named("a"), store.clone()).await.unwrap();
+    let node = &guard.node;
+    let id = Id::from_u128;
+    assert!(node.start_hand_off(Interval::whole(), other.clone(), true));
+    soon("the end", || matches!(node.groups().verdict(&id(5)), Verdict::Moved(_))).await;
+
+    let (decided, cleared) = (Interval::new(id(0), id(10)), Interval::new(id(10), id(20)));
+    let transfer = |number| TransferId { source: other.incarnation, number };
+    let (decided_pieces, cleared_pieces) = ([(decided, 2)], [(cleared, 2)]);
+    let offered = node.take_offer(transfer(1), &other, &decided_pieces, true).await;
+    assert!(matches!(offered, Response::Learning), "{offered:?}");
+    let version = Version { epoch: 1, counter: 1 };
+    let entry = Entry { version, value: Some(Bytes::from_static(b"left over")), expires_at: None };
+    memory.apply(Batch::one(Stored { id: id(15), key: Bytes::from_static(b"key"), entry })).await.unwrap();
+
+    store.hang(Hang::Writes);
+    let offer = || Box::pin(node.take_offer(transfer(2), &other, &cleared_pieces, true));
+    let (mut first, mut again) = (offer(), offer());
+    assert!(futures::poll!(&mut first).is_pending());
+    assert!(futures::poll!(&mut again).is_pending());
+    let records = [(decided, Group::of_one(3, node.me.clone()))];
+    let installed = node.take_install(transfer(1), &records).now_or_never();
+    assert!(matches!(installed, Some(Response::Installed)), "{installed:?}");
+    assert!(futures::poll!(&mut again).is_pending());
+    store.hang(Hang::Nothing);
+    let (first, again) = tokio::join!(first, again);
+    assert!(matches!((first, again), (Response::Learning, Response::Learning)));
+    assert_eq!(memory.stats().await.entries, 0);
 }
