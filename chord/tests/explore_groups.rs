@@ -91,7 +91,8 @@ fn the_exploration_finds_what_each_rule_is_for() {
         (Flaw::ReleaseAfterInstall, "two hosts serve 0"),
         (Flaw::WriteNotNoted, "Some(1.2) was acknowledged, Some(1.1) is served"),
         (Flaw::CollectWhileCopying, "Some(1.2x) was acknowledged, Some(1.1) is served"),
-        (Flaw::DropWithoutGate, "Some(1.1) was confirmed, None is there"),
+        (Flaw::OfferWhileDropping, "Some(1.1) was confirmed, None is there"),
+        (Flaw::AnswerWhileClearing, "Some(1.1) was confirmed, None is there"),
         (Flaw::DecidedIsDeclined, "handing over to A does not end"),
     ];
     for (flaw, expected) in flaws {

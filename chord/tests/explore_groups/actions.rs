@@ -26,6 +26,8 @@ pub(crate) enum Action {
     Collect { host: Code, id: u8 },
     /// What was begun under a key's lock is stored.
     Finish { host: Code },
+    /// `host` drops what it held of the ids that it begins to learn.
+    Clear { host: Code },
     /// A read looks at the verdict.
     Read { host: Code, id: u8 },
     /// It looks at the store.
@@ -53,6 +55,10 @@ impl Source<'_> {
             Action::Write { host, id, tombstone } => self.write(&mut to, host, id, tombstone)?,
             Action::Collect { host, id } => self.collect(&mut to, host, id)?,
             Action::Finish { host } => self.finish(&mut to, host)?,
+            Action::Clear { host } => {
+                let ids = std::mem::take(&mut to.node_mut(host).clearing);
+                clear(&mut to, host, ids);
+            }
             Action::Read { host, id } => self.read(&mut to, host, id)?,
             Action::Look => {
                 let read = to.read.as_mut().filter(|read| read.found.is_none())?;
@@ -96,6 +102,7 @@ impl Source<'_> {
         }
         for host in world.codes() {
             let node = state.node(host);
+            all.push(Action::Clear { host });
             for (at, job) in node.jobs.iter().enumerate() {
                 all.push(Action::Go { host, at });
                 if awaited(host, job).is_some() {
@@ -140,18 +147,26 @@ impl Source<'_> {
 
     fn deliver(&self, state: &mut State, message: Message, answered: bool) -> Option<()> {
         let host = message.to;
-        let (dropping, collecting) = (state.node(host).is_dropping(), state.node(host).is_collecting());
-        let gate = match message.what {
-            Content::Offer(_) | Content::Install(_) => dropping || collecting,
-            Content::Chunk(_) => dropping,
-            Content::Abort => false,
+        let node = state.node(host);
+        // What `Node::clearing` and `Node::learning` make wait.
+        let waits = match message.what {
+            Content::Offer(_) => {
+                (node.is_dropping() && self.flaw != Some(Flaw::OfferWhileDropping))
+                    || (node.clearing != 0 && self.flaw != Some(Flaw::AnswerWhileClearing))
+                    || node.is_collecting()
+            }
+            Content::Install(_) => node.is_collecting(),
+            Content::Chunk(_) | Content::Abort => false,
         };
-        if gate && self.flaw != Some(Flaw::DropWithoutGate) {
+        if waits {
             return None;
         }
         let transfer = self.world.transfer(message.from, message.number);
         let reply = match message.what {
-            Content::Offer(pieces) => self.take_offer(state, message, &pieces),
+            Content::Offer(pieces) => match self.take_offer(state, message, &pieces) {
+                Some(reply) => reply,
+                None => return Some(()),
+            },
             Content::Chunk(entries) => self.take_chunk(state, message, &entries),
             Content::Install(epochs) => {
                 // `Node::take_install`.
@@ -172,19 +187,24 @@ impl Source<'_> {
         Some(())
     }
 
-    /// `Node::take_offer`. Both of its steps are under the gate.
-    fn take_offer(&self, state: &mut State, message: Message, pieces: &[u8; MOST_IDS]) -> Reply {
+    /// `Node::take_offer`. No answer while there is something to be cleared: a repetition comes when that is done.
+    fn take_offer(&self, state: &mut State, message: Message, pieces: &[u8; MOST_IDS]) -> Option<Reply> {
         let transfer = self.world.transfer(message.from, message.number);
         let (from, offered) = (self.world.host(message.from), self.world.pieces(pieces));
         match self.world.change(state, message.to, |groups| groups.offer(transfer, from, &offered)) {
-            Err(_) => Reply::Declined,
+            Err(_) => Some(Reply::Declined),
             Ok(mut cleared) => {
                 if self.flaw == Some(Flaw::RepeatedOfferClears) {
                     cleared = offered.into_iter().map(|(piece, _)| piece).collect();
                 }
                 let ids = cleared.iter().fold(0, |ids, interval| ids | self.world.ids_in(interval));
-                clear(state, message.to, ids);
-                Reply::Learning
+                let node = state.node_mut(message.to);
+                let is_stored = |id: u8| ids & 1 << id != 0 && node.store[usize::from(id)].is_some();
+                if (0..self.world.ids).any(is_stored) {
+                    node.clearing = ids;
+                    return None;
+                }
+                Some(Reply::Learning)
             }
         }
     }
@@ -223,7 +243,7 @@ impl Source<'_> {
     fn collect(&self, state: &mut State, host: Code, id: u8) -> Option<()> {
         let view = self.world.view(state, host, id);
         let node = state.node(host);
-        (node.work.is_none() && !node.is_dropping()).then_some(())?;
+        node.work.is_none().then_some(())?;
         let stamp = node.store[usize::from(id)]?;
         let flawed = self.flaw == Some(Flaw::CollectWhileCopying) && matches!(view, View::Serve { .. });
         let over = self.world.lets_collect(state, host, id, stamp.tombstone) || (flawed && stamp.tombstone);
@@ -286,6 +306,7 @@ impl fmt::Debug for Action {
             Action::Write { host, id, tombstone: true } => write!(f, "{} begins to remove {id}", name(host)),
             Action::Collect { host, id } => write!(f, "{} begins to collect {id}", name(host)),
             Action::Finish { host } => write!(f, "{} stores it", name(host)),
+            Action::Clear { host } => write!(f, "{} clears what it learns", name(host)),
             Action::Read { host, id } => write!(f, "a read of {id} comes to {}", name(host)),
             Action::Look => f.write_str("the read looks"),
             Action::Answer => f.write_str("the read is answered"),

@@ -52,6 +52,7 @@ fn quiet(model: &Transfers, state: &State, late: bool) -> State {
     };
     for host in model.world.codes() {
         apply(&mut state, Action::Finish { host });
+        apply(&mut state, Action::Clear { host });
     }
     let sent = std::mem::take(&mut state.sent);
     if late {
@@ -74,6 +75,9 @@ fn end(model: &Transfers, mut state: State, owner: Code) -> Result<bool, String>
                 }
             }
             begin(model, &mut state, host, owner);
+            if let Some(to) = model.source().act(&state, Action::Clear { host }) {
+                state = to;
+            }
         }
         model.check(&state)?;
         state.sent.clear();

@@ -63,7 +63,7 @@ pub(crate) enum Step {
     Gather { keys: u8, found: Entries, held: bool },
     /// Waits for the answer to the installation of these epochs.
     Install(Epochs),
-    /// Has left, under the gate, and drops the entries of these ids next.
+    /// Has left, under `Node::clearing`, and drops the entries of these ids next.
     Dropping { ids: u8 },
 }
 
@@ -117,15 +117,17 @@ pub(crate) struct Node {
     pub(crate) counter: u8,
     pub(crate) jobs: Vec<Job>,
     pub(crate) work: Option<Work>,
+    /// The ids of the offer that was taken last, while their entries are still to be dropped.
+    pub(crate) clearing: u8,
 }
 
 impl Node {
-    /// Whether somebody holds the write half of `Node::learning`, or waits for nothing but that.
+    /// Whether a hand-off from here holds `Node::clearing`.
     pub(crate) fn is_dropping(&self) -> bool {
         self.jobs.iter().any(|job| matches!(job.step, Step::Dropping { .. }))
     }
 
-    /// Whether somebody holds the read half for more than a moment.
+    /// Whether somebody holds the read half of `Node::learning` for more than a moment.
     pub(crate) fn is_collecting(&self) -> bool {
         matches!(self.work, Some(Work::Collect { .. }))
     }
@@ -216,6 +218,9 @@ impl fmt::Debug for State {
             }
             if let Some(work) = node.work {
                 write!(f, " {work:?}")?;
+            }
+            if node.clearing != 0 {
+                write!(f, " clears {:b}", node.clearing)?;
             }
             f.write_str("  ")?;
         }

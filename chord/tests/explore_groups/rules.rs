@@ -36,7 +36,9 @@ pub(crate) enum Flaw {
     /// A tombstone is collected during the copying.
     CollectWhileCopying,
     /// Entries that were handed over are dropped whatever is offered meanwhile.
-    DropWithoutGate,
+    OfferWhileDropping,
+    /// A repeated offer is answered before its ids are cleared.
+    AnswerWhileClearing,
     /// A learner that forgot the hand-off declines what was decided for it, if the ring names another owner by then.
     DecidedIsDeclined,
 }
@@ -150,6 +152,7 @@ impl Model for Transfers {
                 counter: u8::from(first),
                 jobs: Vec::new(),
                 work: None,
+                clearing: 0,
             }
         };
         State {

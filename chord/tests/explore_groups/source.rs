@@ -236,9 +236,9 @@ impl Source<'_> {
         Some(())
     }
 
-    /// The end of `Node::hand_over`; it takes the gate first, which a collection holds.
+    /// The end of `Node::hand_over`; it takes `Node::clearing` first.
     fn in_force(&self, state: &mut State, host: Code, at: usize) -> Option<()> {
-        if state.node(host).is_collecting() || state.node(host).is_dropping() {
+        if state.node(host).clearing != 0 || state.node(host).is_dropping() {
             return None;
         }
         let transfer = self.world.transfer(host, job_mut(state, host, at).number);
