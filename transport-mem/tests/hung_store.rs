@@ -238,3 +238,33 @@ async fn a_write_that_hangs_before_a_hand_off_stops_the_writes_of_its_own_lock_a
     let stored = 1 + keys - failed;
     soon("every key is there once", async || node.count().await.expect("both answer") == stored as u64).await;
 }
+
+/// What is written during a hand-off is noted, up to a bound; what is not taken away from the notes makes writes wait.
+#[tokio::test(start_paused = true)]
+async fn a_new_host_whose_store_hangs_makes_no_write_at_the_old_one_fail() {
+    let store = Arc::new(DelayingFailing::new(Arc::new(MemoryStorage::new()), Faults::default()));
+    let hung = store.clone();
+    let of = move |name: &str| -> Arc<dyn Storage> {
+        if name == "n1" { hung.clone() } else { Arc::new(MemoryStorage::new()) }
+    };
+    let cluster = Cluster::builder().storage(of).start(1).await;
+    let node = cluster.node(0);
+    // So many that there are some in each interval that the new host is to own.
+    let (first, keys) = (2_000, 20_000);
+    for i in 0..first {
+        node.put(format!("first {i}"), "value").await.expect("the ring serves");
+    }
+    store.hang(Hang::Writes);
+    cluster.join("n1").await.expect("it joins");
+    for i in 0..keys {
+        node.put(format!("other {i}"), "value").await.expect("writes go on");
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(
+        cluster.node(1).neighbourhood().served.is_empty(),
+        "nothing is decided for one that stores nothing"
+    );
+    store.hang(Hang::Nothing);
+    cluster.settle().await;
+    soon("every key is there once", async || node.count().await.expect("both answer") == first + keys).await;
+}

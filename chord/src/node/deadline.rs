@@ -2,6 +2,7 @@
 
 use std::task::Poll;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::node::Node;
@@ -18,6 +19,25 @@ pub(crate) async fn by<F: Future + Unpin>(deadline: Instant, mut future: F) -> O
 }
 
 impl<T: Transport> Node<T> {
+    /// What `work` comes to by `deadline`. If it has to wait, a task of the node carries it to its end, whatever becomes
+    /// of the caller. `None` when it has come to nothing by then, or the node has ended.
+    pub(crate) async fn carry_out<R: Send + 'static>(
+        &self,
+        mut work: impl Future<Output = R> + Unpin + Send + 'static,
+        deadline: Instant,
+    ) -> Option<R> {
+        match futures::poll!(&mut work) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => {
+                let (result_tx, result_rx) = oneshot::channel();
+                self.tasks.spawn(async move {
+                    let _ = result_tx.send(work.await);
+                });
+                by(deadline, result_rx).await.and_then(Result::ok)
+            }
+        }
+    }
+
     /// Until when the store is waited for while writes are held back. They have time left when they go on.
     pub(crate) fn store_patience(&self) -> Instant {
         Instant::now() + self.config.operation_deadline / 2

@@ -1,9 +1,6 @@
 //! What the owner of a key does: reads and updates on its own store, and only while it holds the group record.
 
-use std::task::Poll;
-
 use bytes::Bytes;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::error::Error;
@@ -275,23 +272,12 @@ impl<T: Transport> Node<T> {
     /// with the lock, whatever becomes of the caller: nothing of the key is decided before this write has landed.
     async fn apply_by(&self, stored: Stored, lock: KeyLock, deadline: Instant) -> Result<(), NotDone> {
         let storage = self.storage.clone();
-        let mut applying = Box::pin(async move {
+        let applying = Box::pin(async move {
             let applied = storage.apply(Batch::one(stored)).await;
             drop(lock);
             applied
         });
-        let applied = match futures::poll!(&mut applying) {
-            Poll::Ready(applied) => Some(applied),
-            Poll::Pending => {
-                let (applied_tx, applied_rx) = oneshot::channel();
-                self.tasks.spawn(async move {
-                    let _ = applied_tx.send(applying.await);
-                });
-                // The task ends without a word only with the node.
-                by(deadline, applied_rx).await.and_then(Result::ok)
-            }
-        };
-        match applied {
+        match self.carry_out(applying, deadline).await {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(NotDone::Storage(error.0)),
             None => Err(NotDone::Indeterminate("the store has not said that it is stored".into())),

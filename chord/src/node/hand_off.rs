@@ -161,6 +161,9 @@ impl<T: Transport> Node<T> {
                         self.progress.was_in_vain();
                     }
                     self.tell_abort(&job).await;
+                    // Others have no need to wait until this one is asked again.
+                    drop(job.place.take());
+                    self.hand_off_due.notify_one();
                     tokio::time::sleep(self.jittered(pause)).await;
                     return;
                 }
@@ -216,6 +219,7 @@ impl<T: Transport> Node<T> {
         let install = Request::Install { transfer: job.transfer, groups };
         match self.insist(job, &install, Bytes::new(), Lane::Control).await? {
             Response::Installed => Ok(()),
+            Response::Declined(reason) => Err(Interrupted::GiveUp(reason)),
             _ => Err(Interrupted::Again),
         }
     }
@@ -337,6 +341,7 @@ impl<T: Transport> Node<T> {
             job.moved = true;
             match self.insist(job, &request, body, Lane::Bulk).await? {
                 Response::Stored => Metrics::add(&self.metrics.entries_sent, sent.0),
+                Response::Declined(reason) => return Err(Interrupted::GiveUp(reason)),
                 _ => return Err(Interrupted::Again),
             }
             self.progress.step();

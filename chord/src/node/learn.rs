@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::timeout_at;
 
+use crate::node::deadline::by;
 use crate::node::{Metrics, Node, Phase};
 use crate::protocol::entry::Entry;
 use crate::protocol::group::{Group, TransferId};
@@ -19,7 +21,7 @@ impl<T: Transport> Node<T> {
     /// Begins to learn what `from` offers, if the ring names this host its owner (or will, once `from` has left), or
     /// it was decided for this host before.
     pub(crate) async fn take_offer(
-        &self,
+        self: &Arc<Self>,
         transfer: TransferId,
         from: &Arc<Host>,
         pieces: &[(Interval, u64)],
@@ -33,25 +35,34 @@ impl<T: Transport> Node<T> {
         if let Err(reason) = may {
             return Response::Declined(reason.into());
         }
-        // Until what is named is cleared, a repetition of the offer is not answered: a chunk would follow.
-        let _clearing = self.clearing.lock().await;
-        let offered = {
-            let _gate = self.learning.write().await;
-            if matches!(*self.phase.borrow(), Phase::Parting | Phase::Closed(_)) {
-                return Response::Declined("this host has left".into());
-            }
-            self.change_groups(|groups| groups.offer(transfer, from, pieces))
+        let patience = self.store_patience();
+        let locks = async {
+            // Until what is named is cleared, a repetition of the offer is not answered: a chunk would follow.
+            let clearing = self.clearing.clone().lock_owned().await;
+            (clearing, self.learning.write().await)
         };
-        match offered {
-            Err(reason) => Response::Declined(reason.to_string()),
-            Ok(clear) if clear.is_empty() => Response::Learning,
-            Ok(clear) => match self.drop_entries(clear).await {
-                Ok(()) => Response::Learning,
-                Err(error) => {
-                    self.change_groups(|groups| groups.abort(transfer));
-                    Response::Declined(error.to_string())
-                }
-            },
+        let Ok((clearing, gate)) = timeout_at(patience, locks).await else { return store_hangs() };
+        if matches!(*self.phase.borrow(), Phase::Parting | Phase::Closed(_)) {
+            return Response::Declined("this host has left".into());
+        }
+        let clear = match self.change_groups(|groups| groups.offer(transfer, from, pieces)) {
+            Ok(clear) => clear,
+            Err(reason) => return Response::Declined(reason.to_string()),
+        };
+        drop(gate);
+        let node = self.clone();
+        let dropping = Box::pin(async move {
+            let dropped = node.drop_entries(clear).await;
+            if dropped.is_err() {
+                node.change_groups(|groups| groups.abort(transfer));
+            }
+            drop(clearing);
+            dropped
+        });
+        match self.carry_out(dropping, patience).await {
+            Some(Ok(())) => Response::Learning,
+            Some(Err(error)) => Response::Declined(error.to_string()),
+            None => store_hangs(),
         }
     }
 
@@ -82,7 +93,9 @@ impl<T: Transport> Node<T> {
         if !entries.iter().all(|entry| self.parameters.admits(&entry.id, &entry.key)) {
             return Response::Malformed("a key is too long, or not under its id".into());
         }
-        let _gate = self.learning.read().await;
+        let patience = self.store_patience();
+        let reading = Box::pin(self.learning.clone().read_owned());
+        let Some(gate) = by(patience, reading).await else { return store_hangs() };
         let expected = {
             let groups = self.groups();
             entries.iter().all(|entry| groups.is_learning(transfer, &entry.id))
@@ -104,18 +117,27 @@ impl<T: Transport> Node<T> {
                 },
             })
             .collect();
-        match self.storage.apply(Batch { entries, ..Batch::default() }).await {
-            Ok(()) => {
+        let storage = self.storage.clone();
+        // Whatever becomes of the hand-off, no other is learnt before this has landed.
+        let applying = Box::pin(async move {
+            let applied = storage.apply(Batch { entries, ..Batch::default() }).await;
+            drop(gate);
+            applied
+        });
+        match self.carry_out(applying, patience).await {
+            Some(Ok(())) => {
                 self.progress.step();
                 Response::Stored
             }
-            Err(error) => Response::Malformed(format!("storage: {error}")),
+            Some(Err(error)) => Response::Declined(error.to_string()),
+            None => store_hangs(),
         }
     }
 
     /// Installs decided records and serves from here on.
     pub(crate) async fn take_install(&self, transfer: TransferId, groups: &[(Interval, Group)]) -> Response {
-        let _gate = self.learning.write().await;
+        let writing = Box::pin(self.learning.write());
+        let Some(_gate) = by(self.store_patience(), writing).await else { return store_hangs() };
         let installed = self.change_groups(|known| known.install(transfer, groups));
         if !installed {
             return Response::NoSuchTransfer;
@@ -125,4 +147,9 @@ impl<T: Transport> Node<T> {
         self.hand_off_due.notify_one();
         Response::Installed
     }
+}
+
+/// Whoever hands over gives up for now, unless it is decided: writes that wait there go on.
+fn store_hangs() -> Response {
+    Response::Declined("the store of the new owner does not answer".into())
 }

@@ -151,11 +151,11 @@ pub(crate) struct Node<T: Transport> {
     /// Held for as long as an interval is cleared that nobody is served from: for an offer to here, before it is answered,
     /// or after a hand-off from here. No other offer is taken meanwhile, so nothing is learnt that would be cleared. Taken
     /// before `learning`.
-    pub(crate) clearing: tokio::sync::Mutex<()>,
+    pub(crate) clearing: Arc<tokio::sync::Mutex<()>>,
     /// Chunks are stored, and what is over is collected, under the read half. What begins or ends a learner's copy takes
     /// the write half, so that no late chunk lands in what is served or is cleared; so does who parts from the ring, who
     /// takes no offer. Held for single steps: what is decided is not kept waiting by what is cleared.
-    pub(crate) learning: tokio::sync::RwLock<()>,
+    pub(crate) learning: Arc<tokio::sync::RwLock<()>>,
     /// Bounds the operations of others that are served at once.
     pub(crate) serving: Arc<Semaphore>,
     /// Bounds their messages together, in KiB.
@@ -224,8 +224,8 @@ impl<T: Transport> Node<T> {
             metrics: Metrics::default(),
             tasks: Tasks::new(),
             keys: KeyLocks::new(),
-            clearing: tokio::sync::Mutex::new(()),
-            learning: tokio::sync::RwLock::new(()),
+            clearing: Arc::default(),
+            learning: Arc::default(),
             serving: Arc::new(Semaphore::new(config.max_serving)),
             serving_kib: Arc::new(Semaphore::new(config.max_serving_bytes.div_ceil(1024))),
             learning_served: Arc::new(Semaphore::new(MAX_LEARNING_SERVED)),
