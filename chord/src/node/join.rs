@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::node::call::{Unanswered, exchange, millis_until};
 use crate::node::stock::expect_empty;
+use crate::node::store::Store;
 use crate::node::{Guard, Identity, Node, Phase};
 use crate::protocol::group::Groups;
 use crate::protocol::id::IdSpace;
@@ -40,7 +41,8 @@ impl<T: Transport> Node<T> {
     ) -> Result<Guard<T>, Error> {
         config.validate()?;
         config.fits_frames(transport.max_frame_bytes())?;
-        expect_empty(&*storage, &config).await?;
+        let storage = Store::new(storage);
+        expect_empty(&storage, &config).await?;
         let mut identity = Identity::new(&config, &transport)?;
         let space =
             IdSpace::new(config.bits, config.hash).map_err(|error| Error::Invalid(error.to_string()))?;
@@ -75,7 +77,8 @@ impl<T: Transport> Node<T> {
         storage: Arc<dyn Storage>,
     ) -> Result<Guard<T>, Error> {
         config.validate()?;
-        expect_empty(&*storage, &config).await?;
+        let storage = Store::new(storage);
+        expect_empty(&storage, &config).await?;
         let identity = Identity::new(&config, &transport)?;
         let (contact, peers, parameters) = first_contact(&transport, known, &identity.host).await?;
         adopt(&mut config, &parameters)?;

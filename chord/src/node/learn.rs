@@ -14,7 +14,7 @@ use crate::protocol::message::{EntryHead, Response};
 use crate::protocol::peer::Host;
 use crate::protocol::placement;
 use crate::protocol::wire;
-use crate::storage::{Batch, StorageError, Stored, clear_some};
+use crate::storage::{Batch, StorageError, Stored};
 use crate::transport::Transport;
 
 impl<T: Transport> Node<T> {
@@ -71,7 +71,7 @@ impl<T: Transport> Node<T> {
         for interval in intervals {
             let mut rest = Some(interval);
             while let Some(left) = rest {
-                rest = clear_some(&*self.storage, left).await?;
+                rest = self.storage.clear_some(left).await?;
                 self.progress.step();
                 tokio::task::yield_now().await;
             }

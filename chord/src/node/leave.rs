@@ -197,10 +197,11 @@ impl<T: Transport> Node<T> {
     async fn last_entries(&self, deadline: Instant) -> Result<u64, Error> {
         let counted = async {
             self.keys.barrier().await;
-            self.storage.stats().await.entries
+            self.storage.stats().await
         };
-        by(deadline, Box::pin(counted))
-            .await
+        let counted = by(deadline, Box::pin(counted)).await.flatten();
+        counted
+            .map(|stock| stock.entries)
             .ok_or_else(|| Error::TryAgain { reason: "the store does not answer".into() })
     }
 

@@ -24,6 +24,7 @@ pub(crate) mod progress;
 pub(crate) mod route;
 pub(crate) mod serve;
 pub(crate) mod stock;
+pub(crate) mod store;
 pub(crate) mod sweep;
 pub(crate) mod tasks;
 pub(crate) mod walk;
@@ -46,13 +47,14 @@ use crate::node::dirty::Dirty;
 use crate::node::keys::KeyLocks;
 use crate::node::leave::LeaveEnd;
 use crate::node::progress::Progress;
+use crate::node::store::Store;
 use crate::node::tasks::Tasks;
 use crate::node::window::Window;
 use crate::protocol::group::{Groups, TransferId};
 use crate::protocol::message::{OperationId, Parameters};
 use crate::protocol::peer::{Host, Incarnation, Peer};
 use crate::protocol::routing::Routing;
-use crate::storage::{Storage, StorageStats};
+use crate::storage::StorageStats;
 use crate::transport::Transport;
 use crate::view::Counters;
 
@@ -140,7 +142,7 @@ pub(crate) struct Node<T: Transport> {
     pub(crate) me: Arc<Host>,
     /// This host's virtual nodes with their labels, whether or not they have joined yet.
     pub(crate) virtual_nodes: Vec<(String, Peer)>,
-    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) storage: Store,
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     pub(crate) phase: watch::Sender<Phase>,
@@ -213,7 +215,7 @@ impl<T: Transport> Node<T> {
         identity: Identity,
         groups: Groups,
         routing: Routing,
-        storage: Arc<dyn Storage>,
+        storage: Store,
     ) -> Node<T> {
         Node {
             virtual_nodes: virtual_nodes(&config, &parameters, &identity.host),

@@ -8,8 +8,9 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::node::Node;
 use crate::node::deadline::by;
+use crate::node::store::Store;
 use crate::protocol::id::Interval;
-use crate::storage::{Storage, StorageStats};
+use crate::storage::StorageStats;
 use crate::transport::Transport;
 
 /// Before a store that failed is asked again.
@@ -22,7 +23,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// [`Error::Invalid`] when there is something, [`Error::Storage`] or [`Error::Timeout`] when the store does not tell.
-pub(crate) async fn expect_empty(storage: &dyn Storage, config: &Config) -> Result<(), Error> {
+pub(crate) async fn expect_empty(storage: &Store, config: &Config) -> Result<(), Error> {
     let deadline = Instant::now() + config.operation_deadline;
     loop {
         match by(deadline, storage.scan(Interval::whole(), None, 1)).await {
@@ -47,7 +48,7 @@ impl<T: Transport> Node<T> {
     /// # Errors
     /// [`Error::Timeout`] when the store has not told by `deadline`.
     pub(crate) async fn stock(&self, deadline: Instant) -> Result<StorageStats, Error> {
-        let Some(stock) = by(deadline, self.storage.stats()).await else {
+        let Some(stock) = by(deadline, self.storage.stats()).await.flatten() else {
             return Err(Error::Timeout { reason: format!("the store of {} does not answer", self.me.name) });
         };
         *self.last_stock() = stock;

@@ -1,0 +1,71 @@
+//! The node's store. A panic in it is an error of its call: it ends no task of the node, and keeps no lock.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+
+use crate::protocol::entry::Entry;
+use crate::protocol::id::{Id, Interval};
+use crate::storage::{self, Batch, Cursor, Page, Storage, StorageError, StorageStats};
+
+/// A [`Storage`] whose panics are errors.
+#[derive(Clone)]
+pub(crate) struct Store(Arc<dyn Storage>);
+
+impl Store {
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Store {
+        Store(storage)
+    }
+
+    /// [`Storage::apply`]
+    pub(crate) fn apply(&self, batch: Batch) -> impl Future<Output = Result<(), StorageError>> + Unpin {
+        caught(self.0.apply(batch))
+    }
+
+    /// [`Storage::get`]
+    pub(crate) fn get<'a>(
+        &'a self,
+        id: &'a Id,
+        key: &'a [u8],
+    ) -> impl Future<Output = Result<Option<Entry>, StorageError>> + Unpin {
+        caught(self.0.get(id, key))
+    }
+
+    /// [`Storage::scan`]
+    pub(crate) fn scan(
+        &self,
+        interval: Interval,
+        after: Option<Cursor>,
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<Page, StorageError>> + Unpin {
+        caught(self.0.scan(interval, after, max_bytes))
+    }
+
+    /// [`storage::clear_some`]
+    pub(crate) fn clear_some(
+        &self,
+        interval: Interval,
+    ) -> impl Future<Output = Result<Option<Interval>, StorageError>> + Unpin {
+        caught(Box::pin(storage::clear_some(&*self.0, interval)))
+    }
+
+    /// [`Storage::stats`]; `None` after a panic.
+    pub(crate) fn stats(&self) -> impl Future<Output = Option<StorageStats>> + Unpin {
+        AssertUnwindSafe(self.0.stats()).catch_unwind().map(Result::ok)
+    }
+}
+
+fn caught<'a, R>(
+    call: Pin<Box<dyn Future<Output = Result<R, StorageError>> + Send + 'a>>,
+) -> impl Future<Output = Result<R, StorageError>> + Unpin + Send {
+    AssertUnwindSafe(call).catch_unwind().map(|result| result.unwrap_or_else(|panic| Err(panicked(&*panic))))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> StorageError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    StorageError(format!("the store panicked: {}", text.unwrap_or("without a word")))
+}
