@@ -129,20 +129,19 @@ impl<T: Transport> Node<T> {
             Some(begun)
         });
         let Some((transfer, pieces)) = begun else { return false };
-        let node = self.clone();
-        self.tasks.spawn(async move {
-            node.hand_over(HandOff {
-                transfer,
-                pieces,
-                to,
-                leaving,
-                urgent: false,
-                decided: false,
-                confirmed: false,
-                moved: false,
-                place: Some(permit),
-            })
-            .await;
+        let job = HandOff {
+            transfer,
+            pieces,
+            to,
+            leaving,
+            urgent: false,
+            decided: false,
+            confirmed: false,
+            moved: false,
+            place: Some(permit),
+        };
+        self.spawn_vital("a hand-off", |node| async move {
+            node.hand_over(job).await;
             node.hand_off_due.notify_one();
         });
         true

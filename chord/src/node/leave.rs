@@ -50,8 +50,7 @@ impl<T: Transport> Node<T> {
             begun
         };
         let end = if begun {
-            let node = self.clone();
-            self.tasks.spawn(async move { node.run_leave(reason, ended).await });
+            self.spawn_vital("leaving", |node| node.run_leave(reason, ended));
             Some(end)
         } else if self.is_leaving() {
             self.leave_end().clone()

@@ -23,10 +23,10 @@ const HAND_OFF_PAUSE: Duration = Duration::from_millis(10);
 impl<T: Transport> Node<T> {
     /// Starts the loops that keep the node going.
     pub(crate) fn start_maintenance(self: &Arc<Self>) {
-        self.tasks.spawn(self.clone().stabilize_loop());
-        self.tasks.spawn(self.clone().fix_fingers_loop());
-        self.tasks.spawn(self.clone().hand_off_loop());
-        self.tasks.spawn(self.clone().sweep_loop());
+        self.spawn_vital("stabilisation", Self::stabilize_loop);
+        self.spawn_vital("fixing fingers", Self::fix_fingers_loop);
+        self.spawn_vital("looking for hand-offs", Self::hand_off_loop);
+        self.spawn_vital("the sweep", Self::sweep_loop);
     }
 
     async fn stabilize_loop(self: Arc<Self>) {

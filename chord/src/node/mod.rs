@@ -27,6 +27,7 @@ pub(crate) mod stock;
 pub(crate) mod store;
 pub(crate) mod sweep;
 pub(crate) mod tasks;
+pub(crate) mod vital;
 pub(crate) mod walk;
 pub(crate) mod window;
 

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 
-use crate::error::Error;
 use crate::node::{Metrics, Node, Phase};
 use crate::protocol::group::Verdict;
 use crate::protocol::id::Id;
@@ -21,38 +19,9 @@ use crate::transport::{Frame, Incoming, Transport};
 /// The longest a request is worked on, whatever deadline it claims.
 const MAX_SERVING: Duration = Duration::from_secs(60);
 
-/// Ends the node with its serving: one that is deaf must not look alive, least of all to its own handles.
-struct EndsNode<T: Transport>(Arc<Node<T>>);
-
-impl<T: Transport> Drop for EndsNode<T> {
-    fn drop(&mut self) {
-        if self.0.check_open().is_err() {
-            return;
-        }
-        let reason = if std::thread::panicking() {
-            "serving failed: a bug; what this node owned is gone"
-        } else {
-            "the transport closed; what this node owned is gone"
-        };
-        tracing::error!(name = %self.0.me.name, reason, "the node ends");
-        self.0.abandon(Error::Closed(reason.into()));
-        // What the transport listens on goes with it, not with the last handle. Without a runtime all has ended.
-        if let Ok(runtime) = Handle::try_current() {
-            let node = self.0.clone();
-            runtime.spawn(async move { node.transport.close().await });
-        }
-    }
-}
-
 impl<T: Transport> Node<T> {
-    /// Starts the task that serves others.
-    pub(crate) fn start_serving(self: &Arc<Self>) {
-        let ends = EndsNode(self.clone());
-        self.tasks.spawn(async move { ends.0.serve().await });
-    }
-
     /// Takes frames until the transport closes. What needs no waiting is answered here and now; the rest in a task.
-    async fn serve(self: &Arc<Self>) {
+    pub(crate) async fn serve(self: &Arc<Self>) {
         while let Some(incoming) = self.transport.accept().await {
             let (header, request) = match wire::decode_request(&incoming.frame) {
                 Ok(decoded) => decoded,
