@@ -102,6 +102,10 @@ impl<T: Transport> Node<T> {
             let Some(owner) = owner.filter(|owner| owner.host.incarnation != self.me.incarnation) else {
                 continue;
             };
+            // Whoever was refused begins another pass in time.
+            if !self.may_be_offered(&owner.host) {
+                continue;
+            }
             let begun = self.start_hand_off(placement::part_of(&piece, &owner), owner.host, false);
             self.hand_off_turn.fetch_add(usize::from(begun), Ordering::Relaxed);
         }
@@ -118,6 +122,11 @@ impl<T: Transport> Node<T> {
         let predecessor = placement::node_before(&self.routing(), piece)?;
         let (_, found) = self.walk(first, RoutingMode::Fingers, Route::Closer(vec![predecessor])).await;
         found.and_then(|(_, owners)| owners.into_iter().next())
+    }
+
+    /// Whether `host` has refused nothing just now.
+    pub(crate) fn may_be_offered(&self, host: &Host) -> bool {
+        self.backoff().is_over(host.incarnation, Instant::now())
     }
 
     /// Starts a hand-off in a task of its own, if there is anything to hand over and a place for it.
@@ -154,6 +163,7 @@ impl<T: Transport> Node<T> {
                 Ok(()) => break,
                 Err(Interrupted::GiveUp(reason)) if !job.decided => {
                     tracing::debug!(transfer = %job.transfer, to = %job.to.name, reason, "hand-off given up");
+                    let pause = self.backoff().refused(job.to.incarnation, Instant::now());
                     self.change_groups(|groups| groups.release(job.transfer));
                     self.dirty().remove(&job.transfer);
                     if job.moved {
@@ -204,6 +214,7 @@ impl<T: Transport> Node<T> {
         }
         drop(clearing);
         self.progress.done();
+        self.backoff().forget(job.to.incarnation);
         // Whoever waits for the hand-off, waits for the entries to be gone too.
         self.groups_changed.notify_waiters();
     }

@@ -111,10 +111,13 @@ impl<T: Transport> Node<T> {
             }
             let idle = self.groups().idle();
             for piece in idle {
-                let heirs = placement::heirs(&self.routing(), &piece);
+                let mut heirs = placement::heirs(&self.routing(), &piece);
                 let times = offered.entry(piece.upto).or_default();
-                if let Some(heir) = heirs.get(*times % heirs.len().max(1)) {
-                    *times += usize::from(self.start_hand_off(piece, heir.clone(), true));
+                let turn = *times % heirs.len().max(1);
+                heirs.rotate_left(turn);
+                let heir = heirs.into_iter().find(|heir| self.may_be_offered(heir));
+                if heir.is_some_and(|heir| self.start_hand_off(piece, heir, true)) {
+                    *times += 1;
                 }
             }
             let _ = tokio::time::timeout(LEAVE_INTERVAL, changed).await;

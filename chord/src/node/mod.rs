@@ -7,6 +7,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod at_once;
+pub(crate) mod backoff;
 pub(crate) mod call;
 pub(crate) mod deadline;
 pub(crate) mod describe;
@@ -43,6 +44,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::node::backoff::Backoff;
 use crate::node::call::PeerTimes;
 use crate::node::dirty::Dirty;
 use crate::node::keys::KeyLocks;
@@ -188,6 +190,8 @@ pub(crate) struct Node<T: Transport> {
     dirty: Mutex<BTreeMap<TransferId, Dirty>>,
     /// Guards round-trip times and missed answers of other hosts.
     times: Mutex<PeerTimes>,
+    /// Guards which hosts refused hand-offs of late.
+    backoff: Mutex<Backoff>,
     /// Guards the memory of executed updates.
     window: Mutex<Window>,
     /// Guards the random numbers.
@@ -243,6 +247,7 @@ impl<T: Transport> Node<T> {
             groups: RwLock::new(groups),
             dirty: Mutex::new(BTreeMap::new()),
             times: Mutex::new(PeerTimes::default()),
+            backoff: Mutex::default(),
             window: Mutex::new(Window::default()),
             random: Mutex::new(identity.random),
             leave_end: Mutex::new(None),
@@ -296,6 +301,10 @@ impl<T: Transport> Node<T> {
 
     pub(crate) fn times(&self) -> MutexGuard<'_, PeerTimes> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn backoff(&self) -> MutexGuard<'_, Backoff> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
@@ -369,6 +378,7 @@ impl<T: Transport> Node<T> {
             !known || routing.changed() != before
         };
         self.times().forget(incarnation);
+        self.backoff().forget(incarnation);
         self.change_groups(|groups| groups.source_failed(incarnation));
         if news {
             self.ring_changed.notify_one();
