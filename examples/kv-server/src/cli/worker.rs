@@ -1,10 +1,11 @@
 //! What `load` and `verify` have in common: many lines over several connections, with repetition of what did not
 //! go through.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -23,7 +24,9 @@ const WINDOW_BYTES: usize = 64 << 10;
 /// The first pause before a repetition; doubled up to the longest.
 const MIN_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
-/// How long a connection goes on without any line going through.
+/// Pause after a connection was lost or refused.
+const LOST_PAUSE: Duration = Duration::from_millis(250);
+/// How long a connection goes on without any line going through, or without any reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Failures that are told one by one.
 const TOLD_FAILURES: usize = 5;
@@ -107,9 +110,11 @@ pub(crate) async fn run(
             addresses,
             password: password.clone(),
             task,
+            patience: PATIENCE,
             client: None,
             progress: progress.clone(),
             tally: Tally::default(),
+            failed: HashMap::new(),
         };
         workers.spawn(worker.run(lines));
     }
@@ -143,45 +148,73 @@ struct Worker {
     addresses: Vec<String>,
     password: Option<Vec<u8>>,
     task: Task,
+    /// How long it goes on without success.
+    patience: Duration,
     client: Option<Client>,
     progress: ProgressBar,
     tally: Tally,
+    /// What did not go through, and why: of each key the last line. It is sent again when all others were sent.
+    failed: HashMap<Bytes, (Line, String)>,
 }
 
 impl Worker {
     async fn run(mut self, lines: Vec<Line>) -> Tally {
         let mut pending = VecDeque::from(lines);
         let (mut last_success, mut pause) = (Instant::now(), MIN_PAUSE);
-        while !pending.is_empty() {
-            let window = next_window(&mut pending);
-            let sent = window.len();
-            let (again, reason) = match self.exchange(&window).await {
-                Ok(replies) => self.settle(window, replies),
-                Err(error) if error.is_retryable() => {
-                    self.client = None;
-                    self.addresses.rotate_left(1);
-                    (window, error.to_string())
-                }
+        loop {
+            let went_through = match self.pass(&mut pending).await {
+                Ok(went_through) => went_through,
                 Err(error) => {
-                    window.iter().chain(&pending).for_each(|line| self.tally.fail(line, &error.to_string()));
-                    return self.tally;
+                    pending.iter().for_each(|line| self.tally.fail(line, &error.to_string()));
+                    break;
                 }
             };
-            if again.len() < sent {
+            if went_through {
                 (last_success, pause) = (Instant::now(), MIN_PAUSE);
             }
-            if again.is_empty() {
-                continue;
-            }
-            again.into_iter().rev().for_each(|line| pending.push_front(line));
-            if last_success.elapsed() > PATIENCE {
-                pending.iter().for_each(|line| self.tally.fail(line, &reason));
-                return self.tally;
+            if self.failed.is_empty() || last_success.elapsed() > self.patience {
+                break;
             }
             sleep(pause).await;
             pause = (2 * pause).min(MAX_PAUSE);
+            pending.extend(self.failed.drain().map(|(_, (line, _))| line));
+            pending.make_contiguous().sort_unstable_by_key(|line| line.number);
         }
+        let mut failed: Vec<(Line, String)> = self.failed.into_values().collect();
+        failed.sort_unstable_by_key(|(line, _)| line.number);
+        failed.iter().for_each(|(line, reason)| self.tally.fail(line, reason));
         self.tally
+    }
+
+    /// Sends every line once, lost connections aside. Whether any went through.
+    ///
+    /// # Errors
+    /// What keeps every line from being sent; those that were not are left in `pending`.
+    async fn pass(&mut self, pending: &mut VecDeque<Line>) -> Result<bool, ClientError> {
+        let (mut went_through, mut last_reply) = (false, Instant::now());
+        while !pending.is_empty() {
+            let window = next_window(pending);
+            match self.exchange(&window).await {
+                Ok(replies) => {
+                    last_reply = Instant::now();
+                    if self.settle(window, replies) {
+                        went_through = true;
+                    } else {
+                        sleep(MIN_PAUSE).await;
+                    }
+                }
+                Err(error) => {
+                    self.client = None;
+                    self.addresses.rotate_left(1);
+                    window.into_iter().rev().for_each(|line| pending.push_front(line));
+                    if !error.is_retryable() || last_reply.elapsed() > self.patience {
+                        return Err(error);
+                    }
+                    sleep(LOST_PAUSE).await;
+                }
+            }
+        }
+        Ok(went_through)
     }
 
     /// Sends a command for each line and reads the replies.
@@ -204,20 +237,20 @@ impl Worker {
         Ok(replies)
     }
 
-    /// Counts what went through; returns the lines to be sent again, in order, and why.
-    fn settle(&mut self, window: Vec<Line>, replies: Vec<Value>) -> (Vec<Line>, String) {
-        let (mut again, mut reason) = (Vec::new(), String::new());
+    /// Counts what went through, and keeps what is to be sent again. Whether any went through.
+    fn settle(&mut self, window: Vec<Line>, replies: Vec<Value>) -> bool {
+        let mut went_through = false;
         for (line, reply) in window.into_iter().zip(replies) {
             match (self.task, reply) {
                 (_, Value::Error(text)) if is_retryable(&text) => {
-                    again.push(line);
-                    reason = text;
+                    // An earlier line of the key is out of date.
+                    self.failed.insert(line.key.clone(), (line, text));
                     continue;
                 }
                 (_, Value::Error(text)) => self.tally.fail(&line, &text),
                 (Task::Store, Value::Simple(_)) => {
                     // What failed before is out of date by now: sent again it would undo this line.
-                    again.retain(|earlier: &Line| earlier.key != line.key);
+                    self.failed.remove(&line.key);
                     self.tally.good += 1;
                 }
                 (Task::Compare, Value::Null) => self.tally.missing += 1,
@@ -225,9 +258,10 @@ impl Worker {
                 (Task::Compare, Value::Bulk(_)) => self.tally.different += 1,
                 (_, other) => self.tally.fail(&line, &format!("unexpected reply {other:?}")),
             }
+            went_through = true;
             self.progress.inc(1);
         }
-        (again, reason)
+        went_through
     }
 }
 
@@ -245,3 +279,6 @@ fn next_window(pending: &mut VecDeque<Line>) -> Vec<Line> {
     }
     window
 }
+
+#[cfg(test)]
+mod tests;
