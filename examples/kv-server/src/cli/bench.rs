@@ -19,8 +19,10 @@ use crate::client::Client;
 
 /// Requests that may be due on one connection and not sent yet; further ones are counted as not sent.
 const MAX_BACKLOG: usize = 65_536;
-/// Keys stored at once before the measurement.
-const PREPARE_BATCH: usize = 100;
+/// Most keys stored at once before the measurement.
+const PREPARE_KEYS: usize = 100;
+/// Most bytes of values stored at once, unless one value is larger.
+const PREPARE_BYTES: usize = 1 << 20;
 
 /// Options of `bench`.
 #[derive(Debug, Args)]
@@ -105,7 +107,8 @@ pub(super) async fn run(args: BenchArgs) -> Result<(), Exit> {
 /// Stores every key, so that reads find something.
 async fn prepare(client: &mut Client, plan: &Plan) -> Result<(), Exit> {
     let keys: Vec<String> = (0..plan.keys).map(Plan::key).collect();
-    for keys in keys.chunks(PREPARE_BATCH) {
+    let at_once = (PREPARE_BYTES / plan.value.len().max(1)).clamp(1, PREPARE_KEYS);
+    for keys in keys.chunks(at_once) {
         let mut command: Vec<&[u8]> = vec![b"MSET"];
         keys.iter().for_each(|key| command.extend([key.as_bytes(), &plan.value]));
         client.call(&command).await?;

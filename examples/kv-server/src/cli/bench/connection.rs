@@ -1,5 +1,6 @@
 //! One connection of the load: a writer and a reader side by side.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,9 +10,10 @@ use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
 use crate::cli::bench::report::Sample;
-use crate::client::{Client, encode};
+use crate::client::{Client, REPLY_TIME, encode};
 use crate::resp::Value;
 
 /// Bytes read at once.
@@ -69,15 +71,14 @@ async fn write_requests(
     mut due_rx: mpsc::Receiver<Instant>,
     sent_tx: mpsc::Sender<Instant>,
     window: Arc<Semaphore>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let (mut due, mut out) = (Vec::new(), Vec::new());
     while due_rx.recv_many(&mut due, plan.pipeline).await > 0 {
         for at in due.drain(..) {
             let permit = match window.try_acquire() {
                 Ok(permit) => permit,
                 Err(_) => {
-                    write.write_all(&out).await?;
-                    out.clear();
+                    send(&mut write, &mut out).await?;
                     match window.acquire().await {
                         Ok(permit) => permit,
                         // The reader has ended, and says why.
@@ -94,10 +95,20 @@ async fn write_requests(
             }
             let _ = sent_tx.send(at).await;
         }
-        write.write_all(&out).await?;
-        out.clear();
+        send(&mut write, &mut out).await?;
     }
     Ok(())
+}
+
+/// Sends and empties `out`.
+async fn send(write: &mut OwnedWriteHalf, out: &mut Vec<u8>) -> io::Result<()> {
+    let sent = timeout(REPLY_TIME, write.write_all(out)).await;
+    out.clear();
+    sent.map_err(|_| too_late("requests were not read"))?
+}
+
+fn too_late(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {REPLY_TIME:?}"))
 }
 
 async fn read_replies(
@@ -117,7 +128,8 @@ async fn read_replies(
                 }
             }
             input.reserve(READ_BYTES);
-            match read.read_buf(&mut input).await {
+            let arrived = timeout(REPLY_TIME, read.read_buf(&mut input)).await;
+            match arrived.unwrap_or_else(|_| Err(too_late("no reply"))) {
                 Ok(0) => {
                     sample.error("the connection was closed".into());
                     return sample;
@@ -136,4 +148,35 @@ async fn read_replies(
         }
     }
     sample
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The operating system answers for a process that was stopped: it takes connections, and bytes until it is full.
+    #[tokio::test]
+    async fn a_node_that_has_stopped_ends_the_load() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        for (value_size, read_share) in [(1, 1.0), (64 << 20, 0.0)] {
+            let client = Client::connect(&address, None).await.unwrap();
+            let plan = Plan { keys: 1, read_share, value: vec![b'x'; value_size], pipeline: 1 };
+            let (due_tx, due_rx) = mpsc::channel(2);
+            for _ in 0..2 {
+                due_tx.send(Instant::now()).await.unwrap();
+            }
+            drop(due_tx);
+            tokio::time::pause();
+            let load = Drive::new(client, Arc::new(plan), 1).run(due_rx);
+            let sample = timeout(Duration::from_secs(3600), load).await.expect("it ends");
+            tokio::time::resume();
+            let error = sample.first_error.expect("nobody answered");
+            assert!(error.contains("no reply within"), "{error}");
+        }
+    }
 }
