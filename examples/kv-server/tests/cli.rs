@@ -119,7 +119,12 @@ fn every_command_has_help_and_mistakes_are_status_2() {
         &[],
         &["create"],
         &["get"],
-        &["get", "a", "--client", "a,b"],
+        &["get", "a", "--client", "127.0.0.1:1,127.0.0.1:2"],
+        &["get", "a", "--client", "127.0.0.1"],
+        &["load", "file", "--client", "127.0.0.1:6380,localhost"],
+        &["put", "a", "b", "--expire", "0"],
+        &["put", "a", "b", "--expire", "0.5ms"],
+        &["put", "a", "--if-absnet"],
         &["check", "--wait", "1s"],
         &["bench", "--read-share", "2"],
         &["create", "--name", "bad name", "--listen", "zmq://127.0.0.1:0"],
@@ -209,6 +214,10 @@ fn a_node_is_used_and_ended_from_the_command_line() {
     assert_eq!(node.run(&["get", "a", "--raw"], 0), "1");
     assert_eq!(node.run(&["get", "nothing"], 1), "");
     assert_eq!(node.run(&["del", "a", "nothing"], 0), "1\n");
+    assert_eq!(node.run(&["put", "-1", "-5", "--expire", "1h"], 0), "OK\n");
+    assert_eq!(node.run(&["get", "-1"], 0), "-5\n");
+    assert_eq!(node.run(&["put", "a", "-2.5e3"], 0), "OK\n");
+    assert_eq!(node.run(&["del", "a", "-1"], 0), "2\n");
 
     for (command, expected) in [
         (&["put", "k", "v", "--expire", "1h"][..], "put"),

@@ -1,9 +1,19 @@
-//! Commands that wait for a node: to answer.
+//! Commands that wait for a node: to be ready, to answer.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
+mod support;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use chord::Chord;
+use chord::transport::Transport;
+use chord_kv::server::Settings;
+use chord_transport_mem::Network;
+use support::{config, loading};
 
 fn command(args: &[&str], address: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chord-kv"));
@@ -40,6 +50,23 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_waits_for_a_node_that_is_joining() {
+    let service = loading(Settings::default());
+    let address = service.address().to_string();
+    let mut check = command(&["check", "--settled", "--wait", "20s"], &address);
+    let check = check.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + support::PATIENCE;
+    while service.counters().errors() == 0 {
+        assert!(Instant::now() < deadline, "nobody asks");
+        tokio::task::yield_now().await;
+    }
+    let transport: Arc<dyn Transport> = Arc::new(Network::new(1).listen("n1"));
+    service.open(Chord::create(transport, config("n1")).await.unwrap());
+    let output = tokio::task::spawn_blocking(move || check.wait_with_output().unwrap()).await.unwrap();
+    assert_success(&output);
 }
 
 #[test]

@@ -179,7 +179,13 @@ impl NodeArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ClientArgs {
     /// The node's client port; for load, verify and bench several, used in parallel.
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', default_value = DEFAULT_CLIENT)]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        default_value = DEFAULT_CLIENT,
+        value_parser = host_and_port
+    )]
     pub client: Vec<String>,
     /// File with the password; the variable CHORD_PASSWORD does as well.
     #[arg(long, value_name = "FILE")]
@@ -231,5 +237,33 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("expected at least 1".into()),
         Ok(number) => Ok(number),
         Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// An address to connect to; whether the host exists shows when it is dialled.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let fits = |host: &str, port: &str| {
+        let is_host =
+            !host.is_empty() && (!host.contains(':') || host.starts_with('[') && host.ends_with(']'));
+        is_host && port.parse::<u16>().is_ok()
+    };
+    match text.rsplit_once(':') {
+        Some((host, port)) if fits(host, port) => Ok(text.to_owned()),
+        _ => Err("expected HOST:PORT, for instance 127.0.0.1:6380 or [::1]:6380".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for text in ["127.0.0.1:6380", "db1.example.org:1", "[::1]:6380"] {
+            assert_eq!(host_and_port(text).as_deref(), Ok(text));
+        }
+        for text in ["", "127.0.0.1", ":6380", "localhost:", "localhost:port", "localhost:65536", "::1"] {
+            assert!(host_and_port(text).is_err(), "{text}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::cli::duration::parse_duration;
 use crate::cli::show::{parse_json, print, print_json};
 use crate::cli::{ClientArgs, Exit, Style};
+use crate::client::{Client, ClientError};
 
 /// Pause between two walks over a ring that is not settled yet.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -22,7 +23,7 @@ pub struct CheckArgs {
     /// Demands ideal links and fingers, too, every host reached, and no transfer under way.
     #[arg(long)]
     pub settled: bool,
-    /// Waits so long for the ring to settle.
+    /// Waits so long for the ring to settle, and for a node that is still starting or joining.
     #[arg(long, value_name = "D", value_parser = parse_duration, requires = "settled", default_value = "0s")]
     pub wait: Duration,
     /// Whom to ask.
@@ -40,12 +41,19 @@ struct Report<'a> {
 
 /// `chord-kv check`
 pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
-    let mut client = args.client.connect().await?;
+    let (address, password) = (args.client.address()?, args.client.password()?);
     let deadline = Instant::now() + args.wait;
     let report = loop {
-        let report: CheckReport = parse_json(&client.text(&[b"CHORD", b"CHECK"]).await?)?;
-        if !args.settled || report.is_settled() || Instant::now() >= deadline {
-            break report;
+        let answer = ask(address, password.as_deref()).await;
+        let in_time = Instant::now() < deadline;
+        match answer {
+            Err(error) if in_time && error.is_retryable() => {}
+            answer => {
+                let report: CheckReport = parse_json(&answer?)?;
+                if !args.settled || report.is_settled() || !in_time {
+                    break report;
+                }
+            }
         }
         sleep(PAUSE).await;
     };
@@ -56,6 +64,11 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     }
     let holds = if args.settled { report.is_settled() } else { report.is_safe() };
     if holds { Ok(()) } else { Err(Exit::No) }
+}
+
+/// What the node finds, in JSON.
+async fn ask(address: &str, password: Option<&[u8]>) -> Result<String, ClientError> {
+    Client::connect(address, password).await?.text(&[b"CHORD", b"CHECK"]).await
 }
 
 /// The report for people.

@@ -7,7 +7,7 @@ use chord::view::Explanation;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::duration::parse_duration;
+use crate::cli::duration::parse_lifetime;
 use crate::cli::show::{parse_json, print, print_json, short, table, write};
 use crate::cli::{ClientArgs, Exit, Style};
 use crate::client::ClientError;
@@ -21,11 +21,13 @@ use crate::resp::Value;
 )]
 pub struct PutArgs {
     /// The key.
+    #[arg(allow_negative_numbers = true)]
     pub key: String,
     /// The value; `-` reads it from standard input.
+    #[arg(allow_negative_numbers = true)]
     pub value: String,
     /// How long it is to live.
-    #[arg(long, value_name = "D", value_parser = parse_duration)]
+    #[arg(long, value_name = "D", value_parser = parse_lifetime)]
     pub expire: Option<Duration>,
     /// Only if the key has no value; exit status 1 if it has.
     #[arg(long, conflicts_with = "if_present")]
@@ -78,6 +80,7 @@ pub(super) async fn put(args: PutArgs) -> Result<(), Exit> {
 #[command(after_help = "Examples:\n  chord-kv get greeting\n  chord-kv get picture --raw > picture.png")]
 pub struct GetArgs {
     /// The key.
+    #[arg(allow_negative_numbers = true)]
     pub key: String,
     /// Writes the value's bytes and nothing else: no line break after it.
     #[arg(long, conflicts_with = "json")]
@@ -125,7 +128,7 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Exit> {
 #[derive(Debug, Args)]
 pub struct DelArgs {
     /// The keys.
-    #[arg(required = true)]
+    #[arg(required = true, allow_negative_numbers = true)]
     pub keys: Vec<String>,
     /// Whom to ask.
     #[command(flatten)]
@@ -152,6 +155,7 @@ pub(super) async fn del(args: DelArgs) -> Result<(), Exit> {
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// The key.
+    #[arg(allow_negative_numbers = true)]
     pub key: String,
     /// Whom to ask.
     #[command(flatten)]

@@ -21,6 +21,17 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds * scale).map_err(|_| expected())
 }
 
+/// A duration that something can live: a millisecond at least.
+///
+/// # Errors
+/// As [`parse_duration`].
+pub(crate) fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        lifetime if lifetime < Duration::from_millis(1) => Err("expected at least 1ms".into()),
+        lifetime => Ok(lifetime),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
