@@ -1,19 +1,22 @@
-//! Commands that wait for a node: to be ready, to answer.
+//! Commands that wait for a node: to be ready, to answer, to be gone.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chord::Chord;
 use chord::transport::Transport;
 use chord_kv::server::Settings;
 use chord_transport_mem::Network;
 use support::{config, loading};
+
+const MIB: usize = 1 << 20;
 
 fn command(args: &[&str], address: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chord-kv"));
@@ -67,6 +70,27 @@ async fn check_waits_for_a_node_that_is_joining() {
     service.open(Chord::create(transport, config("n1")).await.unwrap());
     let output = tokio::task::spawn_blocking(move || check.wait_with_output().unwrap()).await.unwrap();
     assert_success(&output);
+}
+
+/// A client that does not read its replies keeps the process for up to two seconds.
+#[test]
+fn shutdown_returns_when_the_process_has_gone() {
+    let mut node = Node::start();
+    let mut client = TcpStream::connect(&node.client).unwrap();
+    client.write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", 8 * MIB).as_bytes()).unwrap();
+    client.write_all(&vec![b'v'; 8 * MIB]).unwrap();
+    client.write_all(b"\r\n").unwrap();
+    client.write_all(&b"GET k\r\n".repeat(8)).unwrap();
+    // A reply has begun, and the rest does not fit into what the sockets hold.
+    let mut begun = [0; 6];
+    client.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"+OK\r\n$");
+    assert_success(&command(&["shutdown", "--force"], &node.client).output().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while node.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the process is still there");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

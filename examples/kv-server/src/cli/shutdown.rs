@@ -1,5 +1,6 @@
 //! `shutdown`: a node leaves, and its process ends.
 
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +10,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::show::{print, print_json};
 use crate::cli::{ClientArgs, Exit};
-use crate::client::ClientError;
+use crate::client::{Client, ClientError};
+use crate::resp::Value;
 
 /// How long handing over may take: longer than any does, because the node itself gives up when it does not get on.
 const LEAVE_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -41,13 +43,14 @@ struct Report {
 
 /// `chord-kv shutdown`
 pub(super) async fn run(args: ShutdownArgs) -> Result<(), Exit> {
-    let mut client = args.client.connect().await?;
+    let (address, password) = (args.client.address()?, args.client.password()?);
+    let mut client = Client::connect(address, password.as_deref()).await?;
     client.set_reply_time(LEAVE_TIME);
     let command: &[&[u8]] = if args.force { &[b"CHORD", b"LEAVE", b"FORCE"] } else { &[b"CHORD", b"LEAVE"] };
     let result = tokio::select! {
         biased;
         result = client.call(command) => result.map(|_| ()),
-        () = falls_silent(&args.client) => Ok(()),
+        () = falls_silent(address, password) => Ok(()),
     };
     match result {
         // The connection may end before its reply: whether the node has gone shows at its port.
@@ -59,20 +62,33 @@ pub(super) async fn run(args: ShutdownArgs) -> Result<(), Exit> {
         }
         Err(error) => return Err(error.into()),
     }
-    if !is_gone(args.client.address()?).await {
+    if !is_gone(address).await {
         return Err(Exit::Failure("the node has not ended; see its log".into()));
     }
     if args.client.json { print_json(&Report { left: true }) } else { print("left the ring and ended") }
 }
 
 /// Returns when the node does not answer any more.
-async fn falls_silent(node: &ClientArgs) {
+async fn falls_silent(address: &str, password: Option<Vec<u8>>) {
     loop {
         sleep(LOOK_INTERVAL).await;
-        let Ok(mut client) = node.connect().await else { return };
-        if client.call(&[b"PING"]).await.is_err() {
-            return;
+        match ping(address, password.as_deref()).await {
+            Err(error) if is_silence(&error) => return,
+            _ => {}
         }
+    }
+}
+
+async fn ping(address: &str, password: Option<&[u8]>) -> Result<Value, ClientError> {
+    Client::connect(address, password).await?.call(&[b"PING"]).await
+}
+
+/// Whether nobody has answered. Who takes no more clients says so and hangs up, and is there.
+fn is_silence(error: &ClientError) -> bool {
+    match error {
+        ClientError::Connect { .. } => true,
+        ClientError::Lost(error) => error.kind() == io::ErrorKind::TimedOut,
+        ClientError::Malformed(_) | ClientError::Reply(_) | ClientError::Unexpected(_) => false,
     }
 }
 
@@ -86,4 +102,27 @@ async fn is_gone(address: &str) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_client_port_is_not_silence() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let full = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"-ERR max number of clients reached\r\n").await.unwrap();
+        });
+        let told = ping(&address, None).await.unwrap_err();
+        assert!(!is_silence(&told), "{told}");
+        full.await.unwrap();
+        let refused = ping(&address, None).await.unwrap_err();
+        assert!(is_silence(&refused), "{refused}");
+    }
 }

@@ -83,7 +83,8 @@ async fn run(
         () = signals.next() => Err(Exit::Failure("interrupted before the node was part of a ring".into())),
     };
     service.stop();
-    let _ = serving.await;
+    // The port closes with the process: `shutdown` waits for that.
+    std::mem::forget(serving.await);
     outcome
 }
 

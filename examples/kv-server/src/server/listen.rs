@@ -32,8 +32,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves clients on `listener` until the service stops; returns when the last connection has ended.
-pub async fn serve(listener: TcpListener, service: Arc<Service>) {
+/// Serves clients on `listener` until the service stops; returns when the last connection has ended. Whoever connects in
+/// between finds the port open, and the connection closed. The listener is given back: dropping it closes the port.
+pub async fn serve(listener: TcpListener, service: Arc<Service>) -> TcpListener {
     let mut stopping = service.stopping();
     let mut connections = JoinSet::new();
     loop {
@@ -54,10 +55,22 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>) {
             Some(_) = connections.join_next() => {}
         }
     }
-    drop(listener);
     let all_ended = async { while connections.join_next().await.is_some() {} };
-    if timeout(FAREWELL, all_ended).await.is_err() {
-        connections.shutdown().await;
+    tokio::select! {
+        ended = timeout(FAREWELL, all_ended) => if ended.is_err() {
+            connections.shutdown().await;
+        },
+        () = turn_away(&listener) => {}
+    }
+    listener
+}
+
+/// Accepts connections and closes them, for ever.
+async fn turn_away(listener: &TcpListener) {
+    loop {
+        if listener.accept().await.is_err() {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
     }
 }
 
