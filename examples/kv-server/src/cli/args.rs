@@ -18,7 +18,8 @@ Examples:
   chord-kv create --name n1 --listen quic://0.0.0.0:7001 --advertise quic://db1.example.org:7001 \\
                   --certs certs/n1 --client 0.0.0.0:6380 --password-file secret
 
-The first SIGTERM or Ctrl-C lets the node hand its keys over and leave (at most 30 s); the second ends it at once.";
+The first SIGTERM or Ctrl-C lets the node hand its keys over and leave (at most 30 s); a second one, a tenth of a
+second later or more, ends it at once.";
 
 pub(super) const JOIN_EXAMPLES: &str = "\
 Examples:

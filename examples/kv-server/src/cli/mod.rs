@@ -12,6 +12,7 @@ mod load;
 mod logging;
 pub(crate) mod show;
 mod shutdown;
+mod signals;
 mod start;
 mod style;
 mod transport;

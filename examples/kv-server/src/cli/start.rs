@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use chord::{Chord, Config, Error};
 use tokio::net::lookup_host;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::cli::show::print;
+use crate::cli::signals::Signals;
 use crate::cli::{CreateArgs, Exit, JoinArgs, NodeArgs, logging, read_password, transport};
 use crate::node::Node;
 use crate::server::{self, Service, Settings};
@@ -162,30 +162,6 @@ async fn farewell(
         Err(_) => {
             node.stop().await;
             Err(Exit::Failure("ended without handing everything over within 30 s".into()))
-        }
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Signals, Exit> {
-        let listen = |kind| signal(kind).map_err(|error| Exit::Failure(format!("signals: {error}")));
-        Ok(Signals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The next of either.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }
