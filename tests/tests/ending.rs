@@ -224,6 +224,82 @@ fn keys(count: usize) -> tempfile::NamedTempFile {
     file
 }
 
+/// Whether `server` knows no virtual node but its own.
+fn misses_all_others(server: &Server) -> bool {
+    let json = run_ok(&["status", "--json", "--client", &server.client]);
+    let status: serde_json::Value = serde_json::from_str(&json).expect("status prints JSON");
+    let nodes = status["virtual_nodes"].as_array().expect("a list");
+    let own: Vec<&serde_json::Value> = nodes.iter().map(|node| &node["id"]).collect();
+    let is_own = |id: &serde_json::Value| id.is_null() || own.contains(&id);
+    nodes.iter().all(|node| {
+        let successors = node["successors"].as_array().expect("a list");
+        successors.iter().all(is_own) && is_own(&node["predecessor"])
+    })
+}
+
+/// The only other host pauses until it is taken for dead, then the signal comes, then the other one goes on.
+fn a_node_waits_for_a_silent_heir(ring: Ring) {
+    let _turn = alone();
+    let first = ring.create("n1");
+    let mut second = ring.join("n2", &first);
+    first.await_settled_ring(2);
+    let file = keys(500);
+    let path = file.path().display().to_string();
+    run_ok(&["load", &path, "--client", &first.client]);
+    first.signal("STOP");
+    assert_soon("the silent host is missed", || misses_all_others(&second));
+    second.signal("TERM");
+    assert_soon("it tries to leave", || second.log().contains("no other host answers"));
+    assert!(second.is_running(), "{}", second.log());
+    first.signal("CONT");
+    assert!(second.wait().success(), "{}", second.log());
+    run_ok(&["verify", &path, "--client", &first.client]);
+}
+
+#[test]
+fn a_node_told_to_end_waits_for_its_only_heir_over_zeromq() {
+    a_node_waits_for_a_silent_heir(Ring::zmq());
+}
+
+#[test]
+fn a_node_told_to_end_waits_for_its_only_heir_over_quic() {
+    a_node_waits_for_a_silent_heir(Ring::quic());
+}
+
+#[test]
+fn a_node_whose_only_heir_is_dead_ends_with_a_failure() {
+    let _turn = alone();
+    let ring = Ring::zmq();
+    let mut first = ring.create("n1");
+    let mut second = ring.join("n2", &first);
+    first.await_settled_ring(2);
+    run_ok(&["load", &keys(500).path().display().to_string(), "--client", &first.client]);
+    first.signal("KILL");
+    first.wait();
+    second.signal("TERM");
+    assert_eq!(second.wait().code(), Some(1), "{}", second.log());
+    let log = second.log();
+    let told = log.lines().find(|line| line.starts_with("chord-kv: ended without")).unwrap_or_default();
+    assert!(told.contains(" entries that it held are gone"), "{log}");
+}
+
+/// The last one is left the whole circle by the others, in order, and waits for nobody.
+#[test]
+fn hosts_that_are_all_told_to_end_end() {
+    let _turn = alone();
+    let ring = Ring::zmq();
+    let mut first = ring.create("n1");
+    let mut second = ring.join("n2", &first);
+    first.await_settled_ring(2);
+    run_ok(&["load", &keys(500).path().display().to_string(), "--client", &first.client]);
+    first.signal("TERM");
+    second.signal("TERM");
+    for server in [&mut first, &mut second] {
+        let status = server.wait();
+        assert!(status.success(), "{status}\n{}", server.log());
+    }
+}
+
 fn owner(key: &str, server: &Server) -> String {
     let json = run_ok(&["explain", key, "--json", "--client", &server.client]);
     let explanation: serde_json::Value = serde_json::from_str(&json).expect("explain prints JSON");

@@ -7,6 +7,7 @@ mod check;
 mod data;
 mod duration;
 mod exit;
+mod farewell;
 pub(crate) mod file;
 mod load;
 mod logging;

@@ -9,14 +9,12 @@ use chord::{Chord, Config, Error};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
+use crate::cli::farewell::farewell;
 use crate::cli::show::print;
 use crate::cli::signals::Signals;
 use crate::cli::{CreateArgs, Exit, JoinArgs, NodeArgs, logging, read_password, transport};
 use crate::node::Node;
 use crate::server::{self, Service, Settings};
-
-/// How long a node may take to leave after a signal.
-const LEAVE_TIME: Duration = Duration::from_secs(30);
 
 /// `chord-kv create`
 pub(super) async fn create(args: CreateArgs) -> Result<(), Exit> {
@@ -126,7 +124,7 @@ async fn serve_until_left(service: &Service, node: &Node, signals: &mut Signals)
     tracing::info!("leaving the ring; a second signal ends this node at once");
     tokio::select! {
         biased;
-        left = timeout(LEAVE_TIME, service.leave(false)) => farewell(left, node).await,
+        ended = farewell(service, node) => ended,
         () = signals.next() => {
             eprintln!("chord-kv: ended at once; what this node held is gone");
             std::process::exit(1)
@@ -139,29 +137,5 @@ async fn closed(service: &Service, reason: Error) -> Result<(), Exit> {
     match timeout(Duration::from_secs(1), service.stopping().wait()).await {
         Ok(()) => Ok(()),
         Err(_) => Err(Exit::Failure(reason.to_string())),
-    }
-}
-
-/// After a signal the node ends in any case; what was lost by that is said.
-async fn farewell(
-    left: Result<Result<(), crate::commands::Failure>, tokio::time::error::Elapsed>,
-    node: &Node,
-) -> Result<(), Exit> {
-    match left {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(crate::commands::Failure::Engine(Error::LastHost { entries }))) => {
-            node.stop().await;
-            tracing::warn!(entries, "the ring's last host ends");
-            eprintln!("chord-kv: this was the ring's last host; its {entries} entries are gone");
-            Ok(())
-        }
-        Ok(Err(failure)) => {
-            node.stop().await;
-            Err(Exit::Failure(format!("ended without handing everything over: {failure}")))
-        }
-        Err(_) => {
-            node.stop().await;
-            Err(Exit::Failure("ended without handing everything over within 30 s".into()))
-        }
     }
 }
