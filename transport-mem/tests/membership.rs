@@ -9,6 +9,7 @@ use chord::{Chord, Config, Error, VirtualNodes};
 use chord_transport_mem::testkit::Cluster;
 use chord_transport_mem::{Link, Network};
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 use waiting::soon;
 
 const DELAY: Duration = Duration::from_millis(5);
@@ -129,4 +130,21 @@ async fn a_host_that_leaves_leaves_no_task_and_no_listener() {
     assert!(matches!(node.get("key").await, Err(Error::Closed(_))), "its handle says that it has left");
     assert!(cluster.network().listen_at(&endpoint).is_ok(), "nobody listens where it was");
     soon("no task of its is left", async || tasks() <= of_two).await;
+}
+
+/// Its records are needed all the same: without them nobody could answer for its part of the circle.
+#[tokio::test(start_paused = true)]
+async fn a_host_without_entries_does_not_leave_its_part_to_nobody_while_the_other_is_silent() {
+    let cluster = Cluster::of(2).await;
+    let leaver = cluster.named("n1");
+    cluster.freeze("n0");
+    sleep(Duration::from_secs(5)).await;
+    let leaving = tokio::spawn(async move { leaver.leave().await });
+    sleep(Duration::from_secs(5)).await;
+    assert!(!leaving.is_finished(), "it waits for the other");
+    cluster.thaw("n0");
+    leaving.await.expect("it does not panic").expect("the other takes its part");
+    for i in 0..50 {
+        cluster.named("n0").put(format!("key{i}"), "value").await.expect("it answers for the whole circle");
+    }
 }

@@ -172,7 +172,8 @@ impl<T: Transport> Node<T> {
     }
 
     /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile, or one
-    /// that was silent hands something over.
+    /// that was silent hands something over; and when others hold parts of the circle: nobody could answer for the parts of
+    /// this host when they are heard of again.
     async fn part_as_last(&self) -> Result<Option<Farewells>, Error> {
         // What an offer would bring is not looked for below.
         let Some(_gate) = self.nothing_is_taken().await else { return Ok(None) };
@@ -181,8 +182,9 @@ impl<T: Transport> Node<T> {
         let Some(held) = held else { return Ok(None) };
         let counted = self.last_entries(self.store_patience()).await;
         if matches!(counted, Ok(0)) {
+            let serves_all = self.groups().serves_all();
             let mut routing = self.routing();
-            if placement::is_last_host(&routing) {
+            if serves_all && placement::is_last_host(&routing) {
                 return Ok(Some(self.part_from(&mut routing)));
             }
         }

@@ -202,6 +202,12 @@ impl Groups {
         self.pieces(|state| state.accepted.is_none() && !state.left)
     }
 
+    /// Whether this host answers for the whole circle.
+    pub fn serves_all(&self) -> bool {
+        let serves = |state: &State| state.record.is_some() && state.accepted.is_none() && !state.left;
+        self.map.pieces().all(|(_, state)| serves(state) && state.learning.is_none())
+    }
+
     /// The pieces this host answers for and does not hand over.
     pub fn idle(&self) -> Vec<Interval> {
         let idle = self.pieces(|state| state.accepted.is_none() && !state.left && state.outgoing.is_none());
