@@ -328,12 +328,14 @@ impl<T: Transport> Chord<T> {
         self.node().check().await
     }
 
-    /// Keys with a value in the whole ring, expired ones that were not collected yet included. Asks every host, for as
-    /// long as [`Chord::ring`]. Keys
+    /// Keys with a value in the whole ring, expired ones that were not collected yet included. Asks every host, as
+    /// [`Chord::ring`] does; three times at most when keys change hands between two of its questions. Keys
     /// that change hands at that moment are counted twice: where they are served, and where they are copied to.
     ///
     /// # Errors
-    /// [`Error::Timeout`] naming the hosts that did not answer, this node's own store included; [`Error::Closed`].
+    /// [`Error::Unavailable`] when nobody alive answers for a part of the circle: what a dead host owned is never left out
+    /// silently. [`Error::Timeout`] naming the hosts that did not answer, this node's own store included;
+    /// [`Error::Closed`].
     pub async fn count(&self) -> Result<u64, Error> {
         self.node().count_keys().await
     }

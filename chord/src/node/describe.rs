@@ -35,8 +35,19 @@ const WALK_DEADLINES: u32 = 6;
 
 /// The whole ring, as far as its hosts answered.
 pub(crate) struct Walk {
-    hosts: Vec<Description>,
-    unreachable: Vec<Arc<Host>>,
+    pub(crate) hosts: Vec<Description>,
+    pub(crate) unreachable: Vec<Arc<Host>>,
+}
+
+impl Walk {
+    /// The pieces of the circle that no host answers for.
+    pub(crate) fn orphaned(&self) -> Vec<Interval> {
+        let mut orphaned = vec![Interval::whole()];
+        for (interval, _) in self.hosts.iter().flat_map(|host| &host.groups) {
+            orphaned = orphaned.iter().flat_map(|piece| piece.without(interval)).collect();
+        }
+        orphaned
+    }
 }
 
 impl<T: Transport> Node<T> {
@@ -230,16 +241,6 @@ impl<T: Transport> Node<T> {
         Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
-    /// Keys with a value in the whole ring. No number when a host did not answer: it would be too small.
-    pub(crate) async fn count_keys(&self) -> Result<u64, Error> {
-        let walk = self.walk_ring().await?;
-        if !walk.unreachable.is_empty() {
-            let names: Vec<&str> = walk.unreachable.iter().map(|host| host.name.as_str()).collect();
-            return Err(Error::Timeout { reason: format!("{} did not answer", names.join(", ")) });
-        }
-        Ok(walk.hosts.iter().map(|host| host.keys).sum())
-    }
-
     /// Walks the ring and checks it. A property counts as broken when it was in each of several walks.
     pub(crate) async fn check(&self) -> Result<CheckReport, Error> {
         let mut report = self.check_walk(&self.walk_ring().await?);
@@ -321,10 +322,7 @@ impl<T: Transport> Node<T> {
                 }
             }
         }
-        let mut orphaned = vec![Interval::whole()];
-        for (interval, _, _) in &served {
-            orphaned = orphaned.iter().flat_map(|piece| piece.without(interval)).collect();
-        }
+        let orphaned = walk.orphaned();
         report.unsettled.extend(orphaned.iter().map(|piece| format!("nobody serves {}", show(piece))));
         for host in &walk.hosts {
             for node in &host.nodes {

@@ -9,6 +9,7 @@ pub(crate) mod answers;
 pub(crate) mod at_once;
 pub(crate) mod backoff;
 pub(crate) mod call;
+pub(crate) mod count;
 pub(crate) mod deadline;
 pub(crate) mod describe;
 pub(crate) mod dirty;
