@@ -12,8 +12,8 @@ use crate::protocol::wire::MAX_MESSAGE_BYTES;
 
 /// Everything that can be chosen about a node. The defaults suit a ring of one to a thousand hosts.
 ///
-/// The fields under "ring" are fixed by the ring's creator; a joiner's `ring_name`, `bits`, `hash` and limits are
-/// taken from the ring, and refused when they were set to something else (see [`Config::expect_parameters`]).
+/// The fields under "ring" are fixed by the ring's creator; a joiner takes `ring_name`, `bits`, `hash` and limits over
+/// from the ring, unless they are not what it expects ([`Config::expected`]).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The host's name, 1 to 63 of `[A-Za-z0-9_-]`, unique in the ring. Its virtual nodes' ids are made of it.
@@ -33,8 +33,8 @@ pub struct Config {
     /// Ring: longest value accepted, in bytes. With the longest key (64 KiB at least) and 64 KiB for the rest of the
     /// message it must fit into a frame of the transport, or the node does not start.
     pub max_value_bytes: usize,
-    /// A joiner refuses a ring whose parameters differ from the fields above. Off by default: it adopts them.
-    pub expect_parameters: bool,
+    /// What a joiner expects of the ring; it takes no part in one that differs. Nothing by default.
+    pub expected: Expected,
 
     /// The host's places on the circle. More of them spread load more evenly and cost maintenance in proportion. With
     /// the default, 8, the fullest hundredth of the hosts has twice the mean load, and maintenance costs a host of a
@@ -79,6 +79,17 @@ pub struct Config {
 
     /// Where time and randomness come from.
     pub env: Env,
+}
+
+/// What a joiner expects of the ring's parameters. What is `None` is taken over as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// The ring's name.
+    pub ring_name: Option<String>,
+    /// Bits of an id.
+    pub bits: Option<u16>,
+    /// The hash that makes ids.
+    pub hash: Option<HashKind>,
 }
 
 /// How often a round of maintenance runs.
@@ -144,7 +155,7 @@ impl Default for Config {
             replicas: 1,
             max_key_bytes: 64 << 10,
             max_value_bytes: 16 << 20,
-            expect_parameters: false,
+            expected: Expected::default(),
             virtual_nodes: VirtualNodes::Count(8),
             successor_hosts: 4,
             max_successors: 64,

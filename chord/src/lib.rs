@@ -54,7 +54,8 @@ pub mod view;
 
 pub use crate::chord::{Chord, Neighbourhood, PutOptions, Receipt, Record};
 pub use crate::config::{
-    Config, Env, Interval, MAX_CHUNK_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VIRTUAL_NODES, VirtualNodes,
+    Config, Env, Expected, Interval, MAX_CHUNK_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VIRTUAL_NODES,
+    VirtualNodes,
 };
 pub use crate::error::Error;
 pub use crate::protocol::entry::{Action, Condition, Expiry, Outcome, Update, Version};

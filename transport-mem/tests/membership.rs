@@ -5,11 +5,12 @@ mod waiting;
 use std::time::Duration;
 
 use chord::protocol::id::{HashKind, IdSpace};
-use chord::{Chord, Config, Error, VirtualNodes};
+use chord::transport::Transport;
+use chord::{Chord, Config, Error, Expected, VirtualNodes};
 use chord_transport_mem::testkit::Cluster;
 use chord_transport_mem::{Link, Network};
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use waiting::soon;
 
 const DELAY: Duration = Duration::from_millis(5);
@@ -83,11 +84,52 @@ async fn hosts_of_two_rings_refuse_each_other() {
             && other.check().await.is_ok_and(|report| report.hosts == 1)
     })
     .await;
-    // Whoever expects another ring is not let into this one.
-    let config =
-        Config { expect_parameters: true, ring_name: "another".to_owned(), ..Config::named("three") };
-    let joined = Chord::join(network.listen("three"), &known, config).await;
-    assert!(matches!(joined, Err(Error::Refused(_))), "{:?}", joined.err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ring_that_is_not_as_expected_never_hears_of_the_joiner() {
+    let network = Network::new(1);
+    let config = Config { bits: 100, hash: HashKind::Md5, ..Config::named("one") };
+    let one = Chord::create(network.listen("one"), config).await.expect("a ring");
+    let known = [one.endpoint().clone()];
+    let another = Expected { ring_name: Some("another".to_owned()), ..Expected::default() };
+    let wider = Expected { bits: Some(128), hash: Some(HashKind::Md5), ..Expected::default() };
+    let sha1 = Expected { hash: Some(HashKind::Sha1), ..Expected::default() };
+    for (expected, difference) in [
+        (another, "the ring's name is chord, not another"),
+        (wider, "the ring's number of bits is 100, not 128"),
+        (sha1, "the ring's hash is md5, not sha1"),
+    ] {
+        let before = one.changes();
+        let config = Config { expected, ..Config::named("two") };
+        let joined = Chord::join(network.listen("two"), &known, config).await;
+        match joined.map(|_| ()) {
+            Err(Error::Refused(reason)) => assert_eq!(reason, difference),
+            other => panic!("{difference}: {other:?}"),
+        }
+        assert_eq!(one.changes(), before, "{difference}");
+    }
+    // What is not expected is taken over.
+    let expected = Expected { hash: Some(HashKind::Md5), ..Expected::default() };
+    let two = Chord::join(network.listen("two"), &known, Config { expected, ..Config::named("two") });
+    assert_eq!(two.await.expect("it is as expected").config().bits, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_to_join_itself_is_told_so_at_once_and_tries_the_others() {
+    let network = Network::new(1);
+    let started = Instant::now();
+    let transport = network.listen("lonely");
+    let known = ["mem://lonely:1".parse().expect("an endpoint")];
+    match Chord::join(transport, &known, Config::named("lonely")).await.map(|_| ()) {
+        Err(Error::Unreachable(reason)) => assert!(reason.contains("is this host itself"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    let one = Chord::create(network.listen("one"), Config::named("one")).await.expect("a ring");
+    let transport = network.listen("two");
+    let known = [transport.endpoint().clone(), one.endpoint().clone()];
+    Chord::join(transport, &known, Config::named("two")).await.expect("the other one is a ring");
 }
 
 #[tokio::test(start_paused = true)]

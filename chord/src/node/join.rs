@@ -1,5 +1,6 @@
 //! How a node begins: as the first host of a new ring, or by joining one.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use rand::Rng;
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, Expected};
 use crate::error::Error;
 use crate::node::call::{Unanswered, exchange, millis_until};
 use crate::node::stock::expect_empty;
@@ -284,6 +285,10 @@ async fn first_contact(
     }
     let mut failures = Vec::new();
     for endpoint in known {
+        if (endpoint.scheme(), endpoint.address()) == (me.endpoint.scheme(), me.endpoint.address()) {
+            failures.push(format!("{endpoint} is this host itself"));
+            continue;
+        }
         let deadline = Instant::now() + HELLO_DEADLINE;
         let header = Header {
             ring_tag: 0,
@@ -294,9 +299,6 @@ async fn first_contact(
         let frame = wire::encode_request(header, &Request::Hello { host: me.clone() }, Bytes::new())
             .map_err(|error| Error::Invalid(error.to_string()))?;
         match exchange(transport, endpoint, frame, Lane::Control, deadline).await {
-            Ok((Response::Welcome { host, .. }, _)) if host.incarnation == me.incarnation => {
-                failures.push(format!("{endpoint} is this host itself"));
-            }
             Ok((Response::Welcome { host, nodes, parameters }, _)) if !nodes.is_empty() => {
                 return Ok((host, nodes, parameters));
             }
@@ -318,15 +320,9 @@ fn adopt(config: &mut Config, parameters: &Parameters) -> Result<(), Error> {
     if *replicas != 1 {
         return Err(Error::Refused(format!("the ring keeps {replicas} copies; this version keeps 1")));
     }
-    if config.expect_parameters {
-        let wanted = (config.ring_name.as_str(), config.bits, config.hash);
-        let given = (parameters.ring_name.as_str(), space.bits(), space.hash());
-        if wanted != given {
-            return Err(Error::Refused(format!(
-                "the ring is {} with {} bits and {}, not {} with {} bits and {}",
-                given.0, given.1, given.2, wanted.0, wanted.1, wanted.2
-            )));
-        }
+    let differences = differences(&config.expected, parameters);
+    if !differences.is_empty() {
+        return Err(Error::Refused(differences.join("; ")));
     }
     config.ring_name.clone_from(&parameters.ring_name);
     config.bits = space.bits();
@@ -334,6 +330,21 @@ fn adopt(config: &mut Config, parameters: &Parameters) -> Result<(), Error> {
     config.max_key_bytes = usize::try_from(parameters.max_key_bytes).unwrap_or(usize::MAX);
     config.max_value_bytes = usize::try_from(parameters.max_value_bytes).unwrap_or(usize::MAX);
     config.validate()
+}
+
+/// Where the ring is not as expected, in words.
+fn differences(expected: &Expected, ring: &Parameters) -> Vec<String> {
+    fn differs<V: PartialEq + Display>(what: &str, expected: Option<&V>, ring: &V) -> Option<String> {
+        let other = expected.filter(|expected| *expected != ring)?;
+        Some(format!("the ring's {what} is {ring}, not {other}"))
+    }
+    let (bits, hash) = (ring.space.bits(), ring.space.hash());
+    let found = [
+        differs("name", expected.ring_name.as_ref(), &ring.ring_name),
+        differs("number of bits", expected.bits.as_ref(), &bits),
+        differs("hash", expected.hash.as_ref(), &hash),
+    ];
+    found.into_iter().flatten().collect()
 }
 
 pub(crate) fn limits(config: &Config) -> RoutingLimits {

@@ -307,6 +307,31 @@ fn nodes_join_and_leave_by_command_and_by_signal() {
 }
 
 #[test]
+fn a_joiner_compares_each_of_what_it_is_given_and_takes_the_rest_over() {
+    let create =
+        ["create", "--name", "n1", "--listen", "zmq://127.0.0.1:0", "--hash", "md5", "--bits", "100"];
+    let first = Node::start(&create);
+    let known = first.endpoint.clone();
+    let join = |listen: &'static str, known: &str, expected: &[&'static str]| -> Vec<String> {
+        let join = ["join", "--name", "n2", "--listen", listen, "--known", known];
+        [&join, expected].concat().iter().map(|arg| (*arg).to_owned()).collect()
+    };
+    for (expected, difference) in [
+        (["--hash", "sha1"], "the ring's hash is md5, not sha1"),
+        (["--bits", "128"], "the ring's number of bits is 100, not 128"),
+        (["--ring", "another"], "the ring's name is chord, not another"),
+    ] {
+        let mut args = join("zmq://127.0.0.1:0", &known, &expected);
+        args.extend(["--client", "127.0.0.1:0"].map(str::to_owned));
+        let output = chord_kv(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!((status(&output), err(&output).contains(difference)), (1, true), "{}", err(&output));
+    }
+    let args = join("zmq://127.0.0.1:0", &known, &["--hash", "md5"]);
+    let second = Node::start(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(second.json(&["status"], 0)["bits"], 100);
+}
+
+#[test]
 fn a_password_keeps_strangers_out() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("password");

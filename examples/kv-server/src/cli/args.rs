@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chord::protocol::id::HashKind;
-use chord::{Config, Endpoint, Interval, VirtualNodes};
+use chord::{Config, Endpoint, Expected, Interval, VirtualNodes};
 use clap::Args;
 
 use crate::cli::duration::parse_duration;
@@ -28,8 +28,8 @@ Examples:
   chord-kv join --name n3 --listen zmq://127.0.0.1:7003 --known zmq://127.0.0.1:7001,zmq://127.0.0.1:7002 \\
                 --client 127.0.0.1:6382
 
-Name, bits, hash and limits of the ring are taken over; those given here are compared, and the ring is refused when
-they differ.";
+Name, bits, hash and limits of the ring are taken over. Name, bits and hash that are given here are compared first: the
+node takes no part in a ring that differs.";
 
 /// Options of `create`.
 #[derive(Debug, Args)]
@@ -116,17 +116,32 @@ pub struct NodeArgs {
 }
 
 impl NodeArgs {
-    /// The engine's configuration.
+    /// The engine's configuration for a node that creates a ring.
     ///
     /// # Errors
     /// [`Exit::Usage`] with the first option that does not fit.
-    pub fn config(&self) -> Result<Config, Exit> {
+    pub fn creating(&self) -> Result<Config, Exit> {
+        self.config(self.bits)
+    }
+
+    /// The engine's configuration for a node that joins a ring, of which it expects what is given here.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] with the first option that does not fit.
+    pub fn joining(&self) -> Result<Config, Exit> {
+        // The ring has at most as many bits as its hash.
+        let mut config = self.config(self.bits.or(self.hash.map(HashKind::bits)))?;
+        config.expected = Expected { ring_name: self.ring.clone(), bits: self.bits, hash: self.hash };
+        Ok(config)
+    }
+
+    fn config(&self, bits: Option<u16>) -> Result<Config, Exit> {
         let mut config = Config::named(&self.name);
         config.replicas = self.replicas;
         if let Some(ring) = &self.ring {
             config.ring_name.clone_from(ring);
         }
-        config.bits = self.bits.unwrap_or(config.bits);
+        config.bits = bits.unwrap_or(config.bits);
         config.hash = self.hash.unwrap_or(config.hash);
         if let Some(ceiling) = self.stabilize_interval {
             config.stabilize = Interval::new(config.stabilize.floor.min(ceiling), ceiling);
@@ -156,23 +171,6 @@ impl NodeArgs {
             Ok((label.to_owned(), id))
         };
         Ok(VirtualNodes::Explicit(self.virtual_node.iter().map(parse).collect::<Result<_, Exit>>()?))
-    }
-
-    /// The first ring parameter given here that `ring` does not have.
-    pub fn differs(&self, ring: &Config) -> Option<String> {
-        let differs = |what: &str, ours: &dyn std::fmt::Display, theirs: &dyn std::fmt::Display| {
-            Some(format!("the ring's {what} is {theirs}, not {ours}"))
-        };
-        match self {
-            NodeArgs { ring: Some(name), .. } if *name != ring.ring_name => {
-                differs("name", name, &ring.ring_name)
-            }
-            NodeArgs { bits: Some(bits), .. } if *bits != ring.bits => {
-                differs("number of bits", bits, &ring.bits)
-            }
-            NodeArgs { hash: Some(hash), .. } if *hash != ring.hash => differs("hash", hash, &ring.hash),
-            _ => None,
-        }
     }
 }
 

@@ -18,30 +18,22 @@ use crate::server::{self, Service, Settings};
 
 /// `chord-kv create`
 pub(super) async fn create(args: CreateArgs) -> Result<(), Exit> {
-    run(&args.node, async |transport, config| Ok(Chord::create(transport, config).await?)).await
+    let config = args.node.creating()?;
+    run(&args.node, config, async |transport, config| Chord::create(transport, config).await).await
 }
 
 /// `chord-kv join`
 pub(super) async fn join(args: JoinArgs) -> Result<(), Exit> {
-    let node = &args.node;
-    run(node, async |transport, mut config| {
-        config.expect_parameters = node.ring.is_some() && node.bits.is_some() && node.hash.is_some();
-        let joined = Chord::join(transport, &args.known, config).await?;
-        if let Some(difference) = node.differs(joined.config()) {
-            joined.leave().await?;
-            return Err(Exit::Failure(format!("the ring was refused: {difference}")));
-        }
-        Ok(joined)
-    })
-    .await
+    let config = args.node.joining()?;
+    run(&args.node, config, async |transport, config| Chord::join(transport, &args.known, config).await).await
 }
 
 /// Opens the client port, starts the node by `start`, and serves until the node has left.
 async fn run(
     args: &NodeArgs,
-    start: impl AsyncFnOnce(Arc<dyn chord::transport::Transport>, Config) -> Result<Node, Exit>,
+    config: Config,
+    start: impl AsyncFnOnce(Arc<dyn chord::transport::Transport>, Config) -> Result<Node, Error>,
 ) -> Result<(), Exit> {
-    let config = args.config()?;
     let address = client_address(args).await?;
     let password = args.password_file.as_ref().map(read_password).transpose()?.map(Bytes::from);
     logging::start(args)?;
@@ -67,7 +59,7 @@ async fn run(
     let service = Service::new(settings, address);
     let serving = tokio::spawn(server::serve(listener, service.clone()));
 
-    let started = async { start(transport::bind(args).await?, config).await };
+    let started = async { Ok(start(transport::bind(args).await?, config).await?) };
     let outcome = tokio::select! {
         biased;
         node = started => match node {
