@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::error::Error;
 use crate::node::many::ManyUpdate;
+use crate::node::route::Found;
 use crate::node::{Guard, Node};
 use crate::protocol::entry::{Action, Condition, Entry, Expiry, Outcome, Update, Version};
 use crate::protocol::group::Group;
@@ -43,6 +44,15 @@ pub struct Record {
     pub expires_at: Option<u64>,
     /// Calls to other hosts that the read needed.
     pub hops: usize,
+}
+
+/// What a read found that takes no long values from other hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShortRead {
+    /// The value, if there is one.
+    Value(Option<Bytes>),
+    /// Another host has the value, and it is longer than was asked for: so many bytes.
+    Long(usize),
 }
 
 /// What a write did.
@@ -225,11 +235,33 @@ impl<T: Transport> Chord<T> {
     pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<Bytes>, Error>> {
         let checked: Vec<_> = keys.iter().map(|key| self.check_key(key.as_ref())).collect();
         let keys: Vec<&[u8]> = fitting(keys, &checked).map(AsRef::as_ref).collect();
-        let results = self.node().read_many(&keys).await;
-        in_their_places(
-            checked,
-            results.into_iter().map(|result| result.map(|entry| entry.and_then(|entry| entry.value))),
-        )
+        let results = self.node().read_many(&keys, None).await;
+        in_their_places(checked, results.into_iter().map(|found| Ok(value_of(found?.entry()?))))
+    }
+
+    /// [`Chord::get_many`] for who has little room: of another host's value that is longer than `max_bytes` only how long
+    /// it is. A value of this host is answered whatever its length: it is shared with the store, not copied.
+    pub async fn get_many_short<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        max_bytes: usize,
+    ) -> Vec<Result<ShortRead, Error>> {
+        let checked: Vec<_> = keys.iter().map(|key| self.check_key(key.as_ref())).collect();
+        let keys: Vec<&[u8]> = fitting(keys, &checked).map(AsRef::as_ref).collect();
+        let results = self.node().read_many(&keys, Some(at_most(max_bytes))).await;
+        in_their_places(checked, results.into_iter().map(|found| Ok(short_read(found?))))
+    }
+
+    /// [`Chord::get`] as [`Chord::get_many_short`] reads.
+    ///
+    /// # Errors
+    /// As [`Chord::get`].
+    pub async fn get_short(&self, key: impl AsRef<[u8]>, max_bytes: usize) -> Result<ShortRead, Error> {
+        let (node, key) = (self.node(), key.as_ref());
+        let id = self.id_of(key)?;
+        let deadline = node.operation_deadline();
+        let (found, _) = node.read_short(&id, key, Some(at_most(max_bytes)), deadline).await?;
+        Ok(short_read(found))
     }
 
     /// Stores entries: one result each, in order. Not atomic; of two entries for one key the later wins.
@@ -430,6 +462,21 @@ fn in_their_places<R>(
         fits.and_then(|()| results.next().expect("there is a result for each item that fits"))
     };
     checked.into_iter().map(place).collect()
+}
+
+fn at_most(max_bytes: usize) -> u32 {
+    u32::try_from(max_bytes).unwrap_or(u32::MAX)
+}
+
+fn value_of(entry: Option<Entry>) -> Option<Bytes> {
+    entry.and_then(|entry| entry.value)
+}
+
+fn short_read(found: Found) -> ShortRead {
+    match found {
+        Found::Entry(entry) => ShortRead::Value(value_of(entry)),
+        Found::Long(bytes) => ShortRead::Long(bytes as usize),
+    }
 }
 
 fn remove() -> Update {

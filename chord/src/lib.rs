@@ -52,7 +52,7 @@ pub mod storage;
 pub mod transport;
 pub mod view;
 
-pub use crate::chord::{Chord, Neighbourhood, PutOptions, Receipt, Record};
+pub use crate::chord::{Chord, Neighbourhood, PutOptions, Receipt, Record, ShortRead};
 pub use crate::config::{
     Config, Env, Expected, Interval, MAX_CHUNK_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VIRTUAL_NODES,
     VirtualNodes,

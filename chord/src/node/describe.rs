@@ -371,11 +371,7 @@ impl<T: Transport> Node<T> {
         let Done::Located(owner, epoch) = located else {
             return Err(Error::TryAgain { reason: "the answer is nonsense".into() });
         };
-        let (read, _) = self.run(&id, Operation::Get { key: Bytes::copy_from_slice(key) }, deadline).await?;
-        let entry = match read {
-            Done::Read(entry) => entry,
-            _ => None,
-        };
+        let (entry, _) = self.read(&id, key, deadline).await?;
         let first = self.routing().route(&id, RoutingMode::Fingers);
         let walk = by(deadline, Box::pin(self.walk(&id, RoutingMode::Fingers, first))).await;
         let (path, found) = match walk {

@@ -14,7 +14,7 @@ use crate::node::call::CallError;
 use crate::node::execute::NotDone;
 use crate::node::window::Seen;
 use crate::node::{Metrics, Node};
-use crate::protocol::entry::{Action, Update};
+use crate::protocol::entry::{Action, Entry, Update};
 use crate::protocol::group::Verdict;
 use crate::protocol::id::Id;
 use crate::protocol::message::{
@@ -29,19 +29,20 @@ impl<T: Transport> Node<T> {
         &self,
         trail: Trail,
         items: &[GetItem],
+        max_value_bytes: Option<u32>,
         deadline: Instant,
     ) -> (Response, Bytes) {
         let answers = self.answers(items.len(), || ItemReply::TryAgain("the answer is large enough".into()));
         let (positions, found) = ((0..items.len()).collect(), &answers);
         few_at_once(positions, |i: usize| async move {
-            let answer = self.answer_get_item(trail, &items[i], deadline).await;
+            let answer = self.answer_get_item(trail, &items[i], max_value_bytes, deadline).await;
             found.lock().unwrap_or_else(PoisonError::into_inner).put(i, answer);
         })
         .await;
         let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
         let forwarded = answers.onward().map(|(next, trail, positions)| async move {
             let items = positions.iter().map(|i| items[*i].clone()).collect();
-            let request = Request::Get { trail, items };
+            let request = Request::get(trail, items, max_value_bytes);
             let answers = self.forward(&next, &request, Bytes::new(), positions.len(), deadline).await;
             positions.into_iter().zip(answers)
         });
@@ -56,17 +57,18 @@ impl<T: Transport> Node<T> {
         &self,
         trail: Trail,
         item: &GetItem,
+        max_value_bytes: Option<u32>,
         deadline: Instant,
     ) -> Result<ItemAnswer, Next> {
         match self.read_here(&item.id, &item.key, trail, deadline).await {
             Ok(Some(entry)) => {
                 let value = entry.value.unwrap_or_default();
-                let reply = ItemReply::Found {
-                    version: entry.version,
-                    expires_at: entry.expires_at,
-                    value_bytes: value.len() as u32,
-                };
-                Ok((reply, value))
+                let value_bytes = value.len() as u32;
+                if max_value_bytes.is_some_and(|max| value_bytes > max) {
+                    return Ok((ItemReply::Long { value_bytes }, Bytes::new()));
+                }
+                let Entry { version, expires_at, .. } = entry;
+                Ok((ItemReply::Found { version, expires_at, value_bytes }, value))
             }
             Ok(None) => Ok((ItemReply::Absent, Bytes::new())),
             Err(reason) => match passed_on(trail, &reason) {

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::node::at_once::{few_at_once, many_at_once};
 use crate::node::call::CallError;
-use crate::node::route::{found, update_item};
+use crate::node::route::{Found, found, update_item};
 use crate::node::{Metrics, Node};
-use crate::protocol::entry::{Action, Entry, Update};
+use crate::protocol::entry::{Action, Update};
 use crate::protocol::group::Verdict;
 use crate::protocol::id::Id;
 use crate::protocol::message::{GetItem, ItemReply, MAX_ITEMS, Request, Response, Trail, Updated};
@@ -33,28 +33,36 @@ pub(crate) struct ManyUpdate {
 }
 
 impl<T: Transport> Node<T> {
-    /// Reads keys; one result each, in order. Those not begun by the deadline of the whole time out.
-    pub(crate) async fn read_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Entry>, Error>> {
+    /// Reads keys; one result each, in order. Those not begun by the deadline of the whole time out. Of values of other hosts
+    /// that are longer than `max_value_bytes` only how long they are.
+    pub(crate) async fn read_many(
+        &self,
+        keys: &[&[u8]],
+        max_value_bytes: Option<u32>,
+    ) -> Vec<Result<Found, Error>> {
         let ids: Vec<Id> = keys.iter().map(|key| self.parameters.space.id_of(key)).collect();
         let ids = &ids;
         let deadline = self.operation_deadline();
         let read = |i: usize| async move {
-            (i, self.read(&ids[i], keys[i], deadline).await.map(|(entry, _)| entry))
+            (i, self.read_short(&ids[i], keys[i], max_value_bytes, deadline).await.map(|(found, _)| found))
         };
-        let mut results: Vec<Option<Result<Option<Entry>, Error>>> = vec![None; keys.len()];
+        let mut results: Vec<Option<Result<Found, Error>>> = vec![None; keys.len()];
         let (here, away) = self.by_place(ids, (0..keys.len()).collect());
         let batches = self.batches(ids, &away, |i| keys[i].len());
         let batched = batches.into_iter().map(|(host, positions)| async move {
-            let replies = self.read_batch(&host, &positions, ids, keys, deadline).await;
+            let items =
+                positions.iter().map(|i| GetItem { id: ids[*i], key: Bytes::copy_from_slice(keys[*i]) });
+            let request = Request::get(Trail::default(), items.collect(), max_value_bytes);
+            let replies = self.read_batch(&host, &request, deadline).await;
             positions.into_iter().zip(replies).collect::<Vec<_>>()
         });
         let (here, batched) = join(few_at_once(here, read), many_at_once(batched)).await;
         for (i, result) in here {
             results[i] = Some(result);
         }
-        for (i, entry) in batched.into_iter().flatten() {
+        for (i, found) in batched.into_iter().flatten() {
             Metrics::add(&self.metrics.operations, 1);
-            results[i] = Some(Ok(entry));
+            results[i] = Some(Ok(found));
         }
         let rest = away.into_iter().filter(|i| results[*i].is_none()).map(read).collect::<Vec<_>>();
         for (i, result) in many_at_once(rest).await {
@@ -170,23 +178,13 @@ impl<T: Transport> Node<T> {
         batches
     }
 
-    /// The entries that one host answered for; fewer than asked when it answered for fewer, or not at all.
-    async fn read_batch(
-        &self,
-        host: &Arc<Host>,
-        positions: &[usize],
-        ids: &[Id],
-        keys: &[&[u8]],
-        deadline: Instant,
-    ) -> Vec<Option<Entry>> {
+    /// What one host answered to a read; for fewer keys than asked when it answered for fewer, or not at all.
+    async fn read_batch(&self, host: &Arc<Host>, request: &Request, deadline: Instant) -> Vec<Found> {
         if Instant::now() >= deadline {
             return Vec::new();
         }
-        let item = |i: &usize| GetItem { id: ids[*i], key: Bytes::copy_from_slice(keys[*i]) };
-        let items = positions.iter().map(item).collect();
-        let request = Request::Get { trail: Trail::default(), items };
         let deadline = deadline.min(Instant::now() + self.config.operation_deadline / 2);
-        let answer = self.call_while_alive(host, &request, Bytes::new(), Lane::Request, deadline).await;
+        let answer = self.call_while_alive(host, request, Bytes::new(), Lane::Request, deadline).await;
         let Ok((Response::Items(replies), body)) = answer else { return Vec::new() };
         let lengths = replies.iter().filter_map(|reply| match reply {
             ItemReply::Found { value_bytes, .. } => Some(*value_bytes),
@@ -199,9 +197,10 @@ impl<T: Transport> Node<T> {
             match reply {
                 ItemReply::Found { version, expires_at, .. } => {
                     let value = values.next().unwrap_or_default();
-                    entries.push(Some(found(version, expires_at, value)));
+                    entries.push(Found::Entry(Some(found(version, expires_at, value))));
                 }
-                ItemReply::Absent => entries.push(None),
+                ItemReply::Absent => entries.push(Found::Entry(None)),
+                ItemReply::Long { value_bytes } => entries.push(Found::Long(value_bytes)),
                 // This key and those behind it go one by one.
                 _ => break,
             }

@@ -33,6 +33,8 @@ pub(crate) enum Operation {
     Get {
         /// The key.
         key: Bytes,
+        /// The longest value that another host is to send; `None` for any.
+        max_value_bytes: Option<u32>,
     },
     /// Updates it.
     Update {
@@ -45,11 +47,33 @@ pub(crate) enum Operation {
     Locate,
 }
 
+/// What a read found.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    /// The live entry, if there is one.
+    Entry(Option<Entry>),
+    /// Another host has the value, and it is longer than was asked for: so many bytes.
+    Long(u32),
+}
+
+impl Found {
+    /// What was found by who asked for values of any length.
+    ///
+    /// # Errors
+    /// [`Error::TryAgain`] where the answer does not fit the question.
+    pub(crate) fn entry(self) -> Result<Option<Entry>, Error> {
+        match self {
+            Found::Entry(entry) => Ok(entry),
+            Found::Long(_) => Err(nonsense()),
+        }
+    }
+}
+
 /// What an operation came to.
 #[derive(Clone, Debug)]
 pub(crate) enum Done {
-    /// The live entry, if there is one.
-    Read(Option<Entry>),
+    /// What was read.
+    Read(Found),
     /// What the update did, and the value it found if that was asked for.
     Updated(Updated, Option<Bytes>),
     /// Who answers for the key, under which epoch.
@@ -81,13 +105,26 @@ impl<T: Transport> Node<T> {
         key: &[u8],
         deadline: Instant,
     ) -> Result<(Option<Entry>, usize), Error> {
-        if let Some(found) = self.read_if_here(id, key, deadline).await? {
+        let (found, hops) = self.read_short(id, key, None, deadline).await?;
+        Ok((found.entry()?, hops))
+    }
+
+    /// As [`Node::read`], but of another host's value that is longer than `max_value_bytes` only how long it is.
+    pub(crate) async fn read_short(
+        &self,
+        id: &Id,
+        key: &[u8],
+        max_value_bytes: Option<u32>,
+        deadline: Instant,
+    ) -> Result<(Found, usize), Error> {
+        if let Some(entry) = self.read_if_here(id, key, deadline).await? {
             Metrics::add(&self.metrics.operations, 1);
-            return Ok((found, 0));
+            return Ok((Found::Entry(entry), 0));
         }
+        let operation = Operation::Get { key: Bytes::copy_from_slice(key), max_value_bytes };
         // Boxed, so that the usual read of an own key does not carry its size.
-        match Box::pin(self.run(id, Operation::Get { key: Bytes::copy_from_slice(key) }, deadline)).await? {
-            (Done::Read(entry), hops) => Ok((entry, hops)),
+        match Box::pin(self.run(id, operation, deadline)).await? {
+            (Done::Read(found), hops) => Ok((found, hops)),
             _ => Err(nonsense()),
         }
     }
@@ -203,7 +240,10 @@ impl<T: Transport> Node<T> {
     ) -> Result<Result<Done, Option<Arc<Host>>>, Error> {
         let trail = Trail { min_epoch: search.epoch_at(&self.me), forwarded: false };
         let result = match operation {
-            Operation::Get { key } => self.read_here(id, key, trail, deadline).await.map(Done::Read),
+            Operation::Get { key, .. } => {
+                let entry = self.read_here(id, key, trail, deadline).await;
+                entry.map(|entry| Done::Read(Found::Entry(entry)))
+            }
             Operation::Update { key, update } => {
                 let result = self.update_here(id, key, update, trail, deadline).await;
                 result.map(|(updated, previous)| Done::Updated(updated, previous))
@@ -242,9 +282,9 @@ impl<T: Transport> Node<T> {
         let trail = Trail { min_epoch: search.epoch_at(host), forwarded: false };
         let (request, body) = match operation {
             Operation::Locate => (Request::Locate { trail, id: *id }, Bytes::new()),
-            Operation::Get { key } => {
+            Operation::Get { key, max_value_bytes } => {
                 let items = vec![GetItem { id: *id, key: key.clone() }];
-                (Request::Get { trail, items }, Bytes::new())
+                (Request::get(trail, items, *max_value_bytes), Bytes::new())
             }
             Operation::Update { key, update } => {
                 // Its name is new each time that it is sent: what was refused before may still arrive somewhere, late.
@@ -358,9 +398,12 @@ fn item_reply(reply: Option<ItemReply>, body: Bytes, operation: &Operation) -> R
     let is_update = matches!(operation, Operation::Update { .. });
     match reply {
         Some(ItemReply::Found { version, expires_at, .. }) if !is_update => {
-            Reply::Done(Done::Read(Some(found(version, expires_at, body))))
+            Reply::Done(Done::Read(Found::Entry(Some(found(version, expires_at, body)))))
         }
-        Some(ItemReply::Absent) if !is_update => Reply::Done(Done::Read(None)),
+        Some(ItemReply::Absent) if !is_update => Reply::Done(Done::Read(Found::Entry(None))),
+        Some(ItemReply::Long { value_bytes }) if !is_update => {
+            Reply::Done(Done::Read(Found::Long(value_bytes)))
+        }
         Some(ItemReply::Updated(updated)) if is_update => {
             let previous = updated.previous_bytes.map(|_| body);
             Reply::Done(Done::Updated(updated, previous))

@@ -168,7 +168,10 @@ impl<T: Transport> Node<T> {
         let deadline = Instant::now() + claimed.min(MAX_SERVING);
         let body = incoming.frame.body.clone();
         let (response, body) = match request {
-            Request::Get { trail, items } => self.answer_get(trail, &items, deadline).await,
+            Request::Get { trail, items } => self.answer_get(trail, &items, None, deadline).await,
+            Request::GetShort { trail, items, max_value_bytes } => {
+                self.answer_get(trail, &items, Some(max_value_bytes), deadline).await
+            }
             Request::Update { trail, items } => {
                 match self.answer_update(trail, items, &body, deadline).await {
                     Some(answer) => answer,

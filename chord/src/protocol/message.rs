@@ -19,7 +19,7 @@ use crate::protocol::routing::{Answer, Ask, Route};
 /// Questions of one [`Request::Round`], at most. So many answers, each with the pointers of a virtual node, fit into
 /// one message.
 pub const MAX_ASKS: usize = 256;
-/// Keys of one [`Request::Get`] or [`Request::Update`], at most.
+/// Keys of one [`Request::Get`], [`Request::GetShort`] or [`Request::Update`], at most.
 pub const MAX_ITEMS: usize = 512;
 /// Virtual nodes of one [`Request::Leave`], at most.
 pub const MAX_LEAVING: usize = 256;
@@ -216,6 +216,15 @@ pub enum Request {
         /// The hand-off.
         transfer: TransferId,
     },
+    /// Reads keys as `Get` does, but of a value that is long only how long it is. Idempotent.
+    GetShort {
+        /// How it travelled.
+        trail: Trail,
+        /// The keys.
+        items: Vec<GetItem>,
+        /// The longest value that is sent, in bytes.
+        max_value_bytes: u32,
+    },
 }
 
 /// One key's answer.
@@ -242,6 +251,11 @@ pub enum ItemReply {
     Forgotten,
     /// The store failed.
     Storage(String),
+    /// To `GetShort`: there is a value, and it is longer than was asked for. The body has nothing of it.
+    Long {
+        /// Bytes of it.
+        value_bytes: u32,
+    },
 }
 
 impl ItemReply {
@@ -365,6 +379,14 @@ pub enum Response {
 }
 
 impl Request {
+    /// Reads keys: whole values, or only those of at most `max_value_bytes`.
+    pub fn get(trail: Trail, items: Vec<GetItem>, max_value_bytes: Option<u32>) -> Request {
+        match max_value_bytes {
+            None => Request::Get { trail, items },
+            Some(max_value_bytes) => Request::GetShort { trail, items, max_value_bytes },
+        }
+    }
+
     /// The number of the message kind in the header.
     pub fn kind(&self) -> u8 {
         match self {
@@ -379,6 +401,7 @@ impl Request {
             Request::Chunk { .. } => 9,
             Request::Install { .. } => 10,
             Request::Abort { .. } => 11,
+            Request::GetShort { .. } => 12,
         }
     }
 
@@ -387,7 +410,7 @@ impl Request {
         match self {
             Request::Round { asks, .. } => asks.len() <= MAX_ASKS,
             Request::Leave { nodes } => nodes.len() <= MAX_LEAVING,
-            Request::Get { items, .. } => items.len() <= MAX_ITEMS,
+            Request::Get { items, .. } | Request::GetShort { items, .. } => items.len() <= MAX_ITEMS,
             Request::Update { items, .. } => items.len() <= MAX_ITEMS,
             Request::Offer { pieces, .. } => pieces.len() <= MAX_PIECES,
             Request::Install { groups, .. } => groups.len() <= MAX_PIECES,
@@ -417,7 +440,11 @@ impl Request {
             Request::Chunk { transfer, .. }
             | Request::Install { transfer, .. }
             | Request::Abort { transfer } => transfer.source == from,
-            Request::Describe | Request::Get { .. } | Request::Update { .. } | Request::Locate { .. } => true,
+            Request::Describe
+            | Request::Get { .. }
+            | Request::GetShort { .. }
+            | Request::Update { .. }
+            | Request::Locate { .. } => true,
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chord_kv::client::Client;
 use chord_kv::resp::Value;
 use chord_kv::server::Settings;
-use support::{PATIENCE, Raw, loading, service, service_with};
+use support::{PATIENCE, Raw, key_of, loading, service, service_of_two, service_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_is_answered_in_order_and_one_keys_commands_take_effect_in_order() {
@@ -184,6 +184,36 @@ async fn an_mget_beyond_the_memory_for_replies_is_refused_and_one_within_is_answ
     assert_eq!(two, Value::Array(vec![value.clone(), value]));
     let three = client.call(&[b"MGET", b"large", b"large", b"large"]).await.unwrap_err();
     assert!(three.to_string().contains("exceed 2097152 bytes: ask for fewer keys at once"), "{three}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_beyond_the_memory_for_clients_are_refused_one_by_one_and_the_connection_stays() {
+    let (service, other) =
+        service_of_two(Settings { max_buffer_bytes: 512 << 10, ..Settings::default() }).await;
+    for owner in ["n1", "n2"] {
+        let large = key_of(&other, owner).await;
+        other.put(&large, vec![b'v'; 1 << 20]).await.unwrap();
+        other.put("small", "1").await.unwrap();
+        let mut client = Client::connect(&service.address().to_string(), None).await.unwrap();
+        for round in 0..3 {
+            for command in [&b"GET"[..], b"MGET"] {
+                client.push(&[b"GET", b"small"]);
+                client.push(&[command, large.as_bytes()]);
+                client.push(&[b"GET", b"small"]);
+            }
+            client.push(&[b"STRLEN", large.as_bytes()]);
+            client.flush().await.unwrap();
+            for command in ["GET", "MGET"] {
+                assert_eq!(client.receive().await.unwrap(), Value::Bulk("1".into()));
+                let refused = client.receive().await.unwrap();
+                let is_busy = matches!(&refused, Value::Error(text) if text.starts_with("BUSY "));
+                assert!(is_busy, "{command} of a key of {owner}, round {round}: {refused:?}");
+                assert_eq!(client.receive().await.unwrap(), Value::Bulk("1".into()));
+            }
+            assert_eq!(client.receive().await.unwrap(), Value::Integer(1 << 20));
+        }
+    }
+    assert_eq!(service.budget().used(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

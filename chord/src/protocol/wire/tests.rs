@@ -151,6 +151,7 @@ fn a_message_that_does_not_fit_is_an_error_and_not_a_panic() {
 fn a_request_for_more_than_one_message_may_ask_is_refused() {
     let item = GetItem { id: Id::ZERO, key: Bytes::new() };
     let gets = |count| Request::Get { trail: Trail::default(), items: vec![item.clone(); count] };
+    let short = |count| Request::get(Trail::default(), vec![item.clone(); count], Some(1));
     let Request::Update { trail, items } = update() else { panic!("it is an update") };
     let updates = |count| Request::Update { trail, items: vec![items[0].clone(); count] };
     let host = Arc::new(Host {
@@ -175,6 +176,7 @@ fn a_request_for_more_than_one_message_may_ask_is_refused() {
         (offers(MAX_PIECES), offers(MAX_PIECES + 1)),
         (installs(MAX_PIECES), installs(MAX_PIECES + 1)),
         (gets(MAX_ITEMS), gets(MAX_ITEMS + 1)),
+        (short(MAX_ITEMS), short(MAX_ITEMS + 1)),
         (updates(MAX_ITEMS), updates(MAX_ITEMS + 1)),
         (rounds(MAX_ASKS), rounds(MAX_ASKS + 1)),
         (leaves(MAX_LEAVING), leaves(MAX_LEAVING + 1)),

@@ -11,6 +11,7 @@ mod failure;
 mod info;
 mod introspection;
 mod keys;
+mod reading;
 mod strings;
 mod table;
 mod unsupported;
@@ -21,7 +22,7 @@ use futures::future::BoxFuture;
 
 use crate::node::Node;
 use crate::resp::Reply;
-use crate::server::{Service, Session};
+use crate::server::{Charge, Service, Session};
 
 pub use failure::Failure;
 pub use table::COMMANDS;
@@ -49,7 +50,7 @@ impl Command {
         match self.run {
             Run::Session(_) => "connection",
             Run::Get | Run::Set(_) | Run::Key(_) => "string",
-            Run::Keys(_) => "generic",
+            Run::Keys(_) | Run::Values(_) => "generic",
             Run::Ring(_) => "server",
         }
     }
@@ -98,6 +99,8 @@ pub enum Run {
     Key(KeyHandler),
     /// Many keys: runs alone and fans out by itself.
     Keys(KeyHandler),
+    /// Many values: runs alone, within the memory that its connection can get.
+    Values(ValuesHandler),
     /// The node or the ring: runs alone.
     Ring(RingHandler),
 }
@@ -110,6 +113,7 @@ impl std::fmt::Debug for Run {
             Run::Set(_) => "Set",
             Run::Key(_) => "Key",
             Run::Keys(_) => "Keys",
+            Run::Values(_) => "Values",
             Run::Ring(_) => "Ring",
         })
     }
@@ -120,6 +124,9 @@ pub type Running<'a> = BoxFuture<'a, Result<(), Failure>>;
 
 /// Runs a command on keys; `args[0]` is its name.
 pub type KeyHandler = for<'a> fn(&'a Node, &'a [Bytes], &'a mut Reply) -> Running<'a>;
+
+/// Runs a command that answers by many values, each charged; `args[0]` is its name.
+pub type ValuesHandler = for<'a> fn(&'a Node, &'a [Bytes], &'a mut Charge, &'a mut Reply) -> Running<'a>;
 
 /// Runs a command on the node or the ring; `args[0]` is its name.
 pub type RingHandler = for<'a> fn(&'a Service, &'a [Bytes], &'a mut Reply) -> Running<'a>;

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use chord::{Action, Condition, Expiry, Outcome, Update};
 
-use crate::commands::Failure;
 use crate::commands::expiry::{Unit, expiry_at, expiry_in};
+use crate::commands::{Failure, reading};
 use crate::node::Node;
 use crate::resp::Reply;
+use crate::server::Charge;
 
 /// Most keys of one command that are read at once.
 const MAX_AT_ONCE: usize = 128;
@@ -100,21 +101,27 @@ pub(super) async fn append(node: &Node, args: &[Bytes], reply: &mut Reply) -> Re
 
 /// `STRLEN key`
 pub(super) async fn strlen(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
-    let len = node.get(&args[1]).await?.map_or(0, |value| value.len());
-    reply.integer(i64::try_from(len).unwrap_or(i64::MAX));
+    let bytes = reading::length(node, &args[1]).await?.unwrap_or(0);
+    reply.integer(i64::try_from(bytes).unwrap_or(i64::MAX));
     Ok(())
 }
 
 /// `MGET key ...`: fails as a whole when one key cannot be read, for a null would say that it is not there.
-pub(super) async fn mget(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+pub(super) async fn mget(
+    node: &Node,
+    args: &[Bytes],
+    charge: &mut Charge,
+    reply: &mut Reply,
+) -> Result<(), Failure> {
     let limit = reply.limit();
     let mut values = Vec::with_capacity(args.len() - 1);
     let (mut bytes, mut rest) = (0, &args[1..]);
     while !rest.is_empty() {
         let chunk = values_at_once(limit.saturating_sub(bytes), node.config().max_value_bytes);
         let (keys, later) = rest.split_at(chunk.min(rest.len()));
-        for value in node.get_many(keys).await {
-            let value = value?;
+        let held = reply.len() + bytes;
+        for found in reading::read_many(node, keys, held, charge).await {
+            let value = reading::charged(found, reply.len() + bytes, charge)?;
             bytes += value.as_ref().map_or(0, Bytes::len);
             // One value alone is sent whatever its size, as by GET.
             if bytes > limit && !values.is_empty() {
@@ -135,7 +142,7 @@ pub(super) async fn mget(node: &Node, args: &[Bytes], reply: &mut Reply) -> Resu
 
 /// How many values may be read at once when there is room for `room` bytes and each may have `max_value_bytes`: one, if
 /// only to find out.
-pub(super) fn values_at_once(room: usize, max_value_bytes: usize) -> usize {
+fn values_at_once(room: usize, max_value_bytes: usize) -> usize {
     (room / max_value_bytes.max(1)).clamp(1, MAX_AT_ONCE)
 }
 

@@ -66,12 +66,12 @@ pub static COMMANDS: &[Command] = &[
         |s, a, r| Box::pin(info::info(s, a, r)),
         "Tells about the server",
     ),
-    keyed(
+    command(
         "mget",
         -2,
         READ,
         Keys::ALL,
-        |n, a, r| Box::pin(strings::mget(n, a, r)),
+        Run::Values(|n, a, c, r| Box::pin(strings::mget(n, a, c, r))),
         "Reads many values (not atomic)",
     ),
     keyed(

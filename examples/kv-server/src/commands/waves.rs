@@ -6,28 +6,31 @@
 //! for the wave before it and runs alone.
 //!
 //! How large a value is shows only when it has been read. So a wave has no more commands that answer by a value than
-//! there is room for if each is as large as the ring allows.
+//! there is room for if each is as large as the ring allows. The large ones are charged before they come
+//! ([`crate::commands::reading`]).
 
 use bytes::Bytes;
+use chord::ShortRead;
 use futures::future::{join, join_all, join3};
 
 use crate::commands::admission::admit;
 use crate::commands::strings::fits;
-use crate::commands::{Call, Command, Failure, KeyHandler, Run};
+use crate::commands::{Call, Command, Failure, KeyHandler, Run, reading};
 use crate::node::Node;
 use crate::resp::{Mark, Reply, Request};
-use crate::server::{Service, Session};
+use crate::server::{Charge, Service, Session};
 
 /// Most commands that are worth a wave.
 pub const MAX_WAVE: usize = 64;
 
 /// Runs the first commands of `requests`, as many as make a wave or else one on its own, and appends their replies.
-/// At most `most_values` of them answer by a value. Returns how many ran: at least one, if there is one.
+/// At most `most_values` of them answer by a value; those that are read are charged. Returns how many ran: at least one, if there is one.
 pub async fn run(
     service: &Service,
     session: &mut Session,
     requests: &[Request],
     most_values: usize,
+    charge: &mut Charge,
     reply: &mut Reply,
 ) -> usize {
     let Some((first, rest)) = requests.split_first() else { return 0 };
@@ -35,11 +38,11 @@ pub async fn run(
         Err(failure) => (1, finish(Err(failure), reply.mark(), reply)),
         Ok(command) => match service.node().and_then(|node| Some((node, Member::new(node, command, first)?)))
         {
-            None => (1, alone(service, session, command, first, reply).await),
-            Some((node, head)) if rest.is_empty() => (1, run_one(node, &head, reply).await),
+            None => (1, alone(service, session, command, first, charge, reply).await),
+            Some((node, head)) if rest.is_empty() => (1, run_one(node, &head, charge, reply).await),
             Some((node, head)) => {
                 let wave = gather(service, session, node, head, rest, most_values);
-                (wave.len(), run_wave(node, &wave, reply).await)
+                (wave.len(), run_wave(node, &wave, charge, reply).await)
             }
         },
     };
@@ -101,7 +104,7 @@ impl<'a> Member<'a> {
             Run::Get => Kind::Get,
             Run::Set(_) if args.len() == 3 => Kind::Set,
             Run::Set(handler) | Run::Key(handler) => Kind::Other(handler),
-            Run::Session(_) | Run::Keys(_) | Run::Ring(_) => return None,
+            Run::Session(_) | Run::Keys(_) | Run::Values(_) | Run::Ring(_) => return None,
         };
         Some(Member { args, kind })
     }
@@ -126,6 +129,7 @@ async fn alone(
     session: &mut Session,
     command: &Command,
     args: &Request,
+    charge: &mut Charge,
     reply: &mut Reply,
 ) -> usize {
     let start = reply.mark();
@@ -133,7 +137,8 @@ async fn alone(
         (Run::Session(handler), _) => handler(&mut Call { service, session, args, reply }),
         (Run::Ring(handler), _) => handler(service, args, reply).await,
         (_, None) => Err(Failure::LOADING),
-        (Run::Get, Some(node)) => write_value(node.get(&args[1]).await, reply),
+        (Run::Get, Some(node)) => get(node, &args[1], charge, reply).await,
+        (Run::Values(handler), Some(node)) => handler(node, args, charge, reply).await,
         (Run::Keys(handler) | Run::Key(handler) | Run::Set(handler), Some(node)) => {
             handler(node, args, reply).await
         }
@@ -142,10 +147,10 @@ async fn alone(
 }
 
 /// Runs a wave of one; returns 1 if it failed, else 0.
-async fn run_one(node: &Node, member: &Member<'_>, reply: &mut Reply) -> usize {
+async fn run_one(node: &Node, member: &Member<'_>, charge: &mut Charge, reply: &mut Reply) -> usize {
     let (args, start) = (member.args, reply.mark());
     let result = match member.kind {
-        Kind::Get => write_value(node.get(&args[1]).await, reply),
+        Kind::Get => get(node, &args[1], charge, reply).await,
         Kind::Set => write_receipt(node.put(&args[1], args[2].clone()).await, reply),
         Kind::Other(handler) => handler(node, args, reply).await,
     };
@@ -153,9 +158,9 @@ async fn run_one(node: &Node, member: &Member<'_>, reply: &mut Reply) -> usize {
 }
 
 /// Runs the commands of a wave and returns how many of them failed.
-async fn run_wave(node: &Node, wave: &[Member<'_>], reply: &mut Reply) -> usize {
+async fn run_wave(node: &Node, wave: &[Member<'_>], charge: &mut Charge, reply: &mut Reply) -> usize {
     if let [member] = wave {
-        return run_one(node, member, reply).await;
+        return run_one(node, member, charge, reply).await;
     }
     let (mut keys, mut entries, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for Member { args, kind } in wave {
@@ -165,14 +170,16 @@ async fn run_wave(node: &Node, wave: &[Member<'_>], reply: &mut Reply) -> usize 
             Kind::Other(handler) => others.push(other(node, *handler, args)),
         }
     }
+    let held = reply.len();
     let (values, receipts, replies) = match (keys.is_empty(), entries.is_empty(), others.is_empty()) {
-        (false, true, true) => (node.get_many(&keys).await, Vec::new(), Vec::new()),
+        (false, true, true) => (reading::read_many(node, &keys, held, charge).await, Vec::new(), Vec::new()),
         (true, false, true) => (Vec::new(), node.put_many(&entries).await, Vec::new()),
         (false, false, true) => {
-            let (values, receipts) = join(node.get_many(&keys), node.put_many(&entries)).await;
+            let (values, receipts) =
+                join(reading::read_many(node, &keys, held, charge), node.put_many(&entries)).await;
             (values, receipts, Vec::new())
         }
-        _ => join3(get_some(node, &keys), put_some(node, &entries), join_all(others)).await,
+        _ => join3(get_some(node, &keys, held, charge), put_some(node, &entries), join_all(others)).await,
     };
     let (mut values, mut receipts, mut replies) =
         (values.into_iter(), receipts.into_iter(), replies.into_iter());
@@ -180,7 +187,7 @@ async fn run_wave(node: &Node, wave: &[Member<'_>], reply: &mut Reply) -> usize 
     for Member { kind, .. } in wave {
         let start = reply.mark();
         let result = match kind {
-            Kind::Get => values.next().map(|value| write_value(value, reply)),
+            Kind::Get => values.next().map(|found| reading::write(found, charge, reply)),
             Kind::Set => receipts.next().map(|receipt| write_receipt(receipt, reply)),
             Kind::Other(_) => replies.next().map(|(result, written)| {
                 reply.append(written);
@@ -196,8 +203,13 @@ async fn run_wave(node: &Node, wave: &[Member<'_>], reply: &mut Reply) -> usize 
 const NO_RESULT: Failure =
     Failure::Text(std::borrow::Cow::Borrowed("ERR internal error: no result for this key"));
 
-async fn get_some(node: &Node, keys: &[&Bytes]) -> Vec<Result<Option<Bytes>, chord::Error>> {
-    if keys.is_empty() { Vec::new() } else { node.get_many(keys).await }
+async fn get_some(
+    node: &Node,
+    keys: &[&Bytes],
+    held: usize,
+    charge: &mut Charge,
+) -> Vec<Result<ShortRead, chord::Error>> {
+    if keys.is_empty() { Vec::new() } else { reading::read_many(node, keys, held, charge).await }
 }
 
 async fn put_some(node: &Node, entries: &[(&Bytes, Bytes)]) -> Vec<Result<chord::Receipt, chord::Error>> {
@@ -210,9 +222,8 @@ async fn other(node: &Node, handler: KeyHandler, args: &Request) -> (Result<(), 
     (result, reply)
 }
 
-fn write_value(value: Result<Option<Bytes>, chord::Error>, reply: &mut Reply) -> Result<(), Failure> {
-    reply.value(value?);
-    Ok(())
+async fn get(node: &Node, key: &Bytes, charge: &mut Charge, reply: &mut Reply) -> Result<(), Failure> {
+    reading::write(reading::read(node, key, reply.len(), charge).await, charge, reply)
 }
 
 fn write_receipt(receipt: Result<chord::Receipt, chord::Error>, reply: &mut Reply) -> Result<(), Failure> {

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// A growing buffer is charged for in steps of so many bytes, as long as the budget has them.
+const STEP: usize = 16 << 10;
+
 /// Bytes that connections may hold together in buffers that have outgrown what each has for free.
 #[derive(Debug)]
 pub struct Budget {
@@ -65,6 +68,18 @@ impl Charge {
         self.bytes = bytes;
         true
     }
+
+    /// Charges for a buffer that is about to hold `held` bytes, and never gives anything back: most calls for a few bytes
+    /// more leave the budget alone. False when it does not have them: nothing is changed.
+    #[must_use]
+    pub fn grow(&mut self, held: usize) -> bool {
+        held <= self.bytes.max(self.free) || self.set(held.next_multiple_of(STEP)) || self.set(held)
+    }
+
+    /// Bytes charged.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Drop for Charge {
@@ -89,5 +104,16 @@ mod tests {
         assert!(!one.set(usize::MAX));
         drop((one, two));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_buffer_grows_in_steps_and_to_the_last_byte() {
+        let budget = Budget::new(STEP + 10);
+        let mut charge = Charge::new(budget.clone(), 10);
+        assert!(charge.grow(10) && budget.used() == 0);
+        assert!(charge.grow(11) && budget.used() == STEP);
+        assert!(charge.grow(STEP) && charge.grow(5) && budget.used() == STEP);
+        assert!(charge.grow(STEP + 10) && budget.used() == STEP + 10);
+        assert!(!charge.grow(STEP + 11) && charge.bytes() == STEP + 10);
     }
 }

@@ -143,17 +143,26 @@ impl<'a> Connection<'a> {
             let next = self.requests.len().min(done + self.wave);
             let requests = &self.requests[done..next];
             let most_values = self.service.most_values();
-            let ran =
-                waves::run(self.service, &mut self.session, requests, most_values, &mut self.reply).await;
+            let ran = waves::run(
+                self.service,
+                &mut self.session,
+                requests,
+                most_values,
+                &mut self.reply_charge,
+                &mut self.reply,
+            )
+            .await;
             self.wave = next_wave(self.wave, ran, self.reply.len() - before);
             done += ran;
-            if !self.reply_charge.set(self.reply.len()) {
+            let charged = self.reply_charge.grow(self.reply.len());
+            // What is read is charged before; it may be a value that a write found, and its loss must be noticed.
+            if !charged && self.reply.len() - self.reply_charge.bytes() > FREE_BYTES {
                 return Err(io::Error::new(
                     io::ErrorKind::OutOfMemory,
                     "replies exceed the memory for clients",
                 ));
             }
-            if self.reply.len() > FLUSH_BYTES {
+            if !charged || self.reply.len() > FLUSH_BYTES {
                 self.flush().await?;
             }
         }

@@ -4,10 +4,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chord::transport::Transport;
 use chord::{Chord, Config};
+use chord_kv::node::Node;
 use chord_kv::server::{self, Service, Settings};
 use chord_transport_mem::Network;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,6 +37,34 @@ pub(crate) async fn service_with(settings: Settings) -> Arc<Service> {
     let transport: Arc<dyn Transport> = Arc::new(Network::new(1).listen("n1"));
     service.open(Chord::create(transport, config("n1")).await.unwrap());
     service
+}
+
+/// A service on a ring of two, and the other host, which has no service.
+pub(crate) async fn service_of_two(settings: Settings) -> (Arc<Service>, Node) {
+    let service = loading(settings);
+    let network = Network::new(1);
+    let listen = |name: &str| -> Arc<dyn Transport> { Arc::new(network.listen(name)) };
+    let first = Chord::create(listen("n1"), config("n1")).await.unwrap();
+    let known = [first.endpoint().clone()];
+    let second = Chord::join(listen("n2"), &known, config("n2")).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !first.check().await.is_ok_and(|report| report.hosts == 2 && report.is_settled()) {
+        assert!(Instant::now() < deadline, "the ring does not settle");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    service.open(first);
+    (service, second)
+}
+
+/// A key that the host `owner` owns.
+pub(crate) async fn key_of(node: &Node, owner: &str) -> String {
+    for i in 0..1000 {
+        let key = format!("key{i}");
+        if node.explain(&key).await.unwrap().owner == owner {
+            return key;
+        }
+    }
+    panic!("{owner} owns no key")
 }
 
 /// A service on a ring of one with the default settings.
