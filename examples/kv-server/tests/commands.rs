@@ -62,12 +62,74 @@ async fn connection_commands_answer_as_redis_does() {
         ("CONFIG GET nothing", "*0\r\n"),
         ("CONFIG SET save x", "-ERR CONFIG SET is not supported: settings are given when the node is started\r\n"),
         ("COMMAND COUNT", ":41\r\n"),
-        ("COMMAND INFO nothing", "*1\r\n*-1\r\n"),
+        ("COMMAND INFO nothing nothing", "*2\r\n$-1\r\n$-1\r\n"),
         ("COMMAND INFO get", "*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n"),
         ("COMMAND GETKEYS mset a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+        ("COMMAND GETKEYS get", "-ERR wrong number of arguments for 'command|getkeys' command\r\n"),
+        ("COMMAND GETKEYS ping a", "-ERR The command has no key arguments\r\n"),
+        ("CONFIG HELP", "*5\r\n+CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n+GET <pattern> [<pattern> ...]\r\n+    Return parameters matching the glob-like <pattern> and their values.\r\n+HELP\r\n+    Print this help.\r\n"),
+        ("CONFIG HELP x", "-ERR wrong number of arguments for 'config|help' command\r\n"),
+        ("CONFIG FOO", "-ERR unknown subcommand 'FOO'. Try CONFIG HELP.\r\n"),
         ("COMMAND FOO", "-ERR unknown subcommand 'FOO'. Try COMMAND HELP.\r\n"),
     ])
     .await;
+}
+
+/// What `table` cannot show, since it reads a reply to each command: here `None` is a command without one.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_reply_silences_commands_as_in_redis() {
+    let service = service().await;
+    let mut raw = Raw::connect(service.address()).await;
+    for (command, reply) in [
+        ("CLIENT REPLY", Some("-ERR wrong number of arguments for 'client|reply' command\r\n")),
+        ("CLIENT REPLY FOO", Some(SYNTAX)),
+        ("CLIENT REPLY ON", Some("+OK\r\n")),
+        ("CLIENT REPLY OFF", None),
+        ("SET a 1", None),
+        ("FOO", None),
+        ("CLIENT REPLY SKIP", None),
+        ("CLIENT REPLY FOO", None),
+        ("CLIENT REPLY ON", Some("+OK\r\n")),
+        ("GET a", Some("$1\r\n1\r\n")),
+        ("CLIENT REPLY SKIP", None),
+        ("GET a", None),
+        ("GET a", Some("$1\r\n1\r\n")),
+        ("CLIENT REPLY SKIP", None),
+        ("CLIENT REPLY SKIP", None),
+        ("FOO", None),
+        ("STRLEN a", Some(":1\r\n")),
+        ("CLIENT REPLY SKIP", None),
+        ("CLIENT REPLY ON", Some("+OK\r\n")),
+        ("CLIENT REPLY SKIP", None),
+        ("RESET", None),
+        ("GET a", Some("$1\r\n1\r\n")),
+        ("CLIENT REPLY OFF", None),
+        ("RESET", Some("+RESET\r\n")),
+        ("PING", Some("+PONG\r\n")),
+    ] {
+        raw.command(command).await;
+        if let Some(reply) = reply {
+            raw.expect(command, reply).await;
+        }
+    }
+    // In one pipeline, too.
+    for command in ["GET a", "CLIENT REPLY SKIP", "GET a", "STRLEN a", "CLIENT REPLY OFF", "GET a", "QUIT"] {
+        raw.command(command).await;
+    }
+    assert_eq!(raw.rest().await, "$1\r\n1\r\n:1\r\n");
+}
+
+#[test]
+fn commands_are_in_the_groups_of_redis() {
+    let group = |name: &str| chord_kv::commands::find(name.as_bytes()).unwrap().group();
+    for (expected, names) in [
+        ("server", "command config dbsize info time"),
+        ("connection", "auth client echo hello ping quit reset select"),
+        ("generic", "del exists expire expireat persist pexpire pexpireat pttl ttl type unlink"),
+        ("string", "append decr get getdel getex getset incrby mget mset psetex set setex setnx strlen"),
+    ] {
+        names.split(' ').for_each(|name| assert_eq!(group(name), expected, "{name}"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +183,11 @@ async fn set_and_its_options_answer_as_redis_does() {
         ("SET a 1 EX", SYNTAX),
         ("SET a 1 FOO", SYNTAX),
         ("SET a 1 PERSIST", SYNTAX),
+        ("SET a 1 EX 0 FOO", SYNTAX),
+        ("SET a 1 EX x FOO", SYNTAX),
+        ("SET a 1 NX EX 0 XX", SYNTAX),
+        ("SET a 1 EX 0 EX 100", "+OK\r\n"),
+        ("SET a 1 EX 100 EX 0", "-ERR invalid expire time in 'set' command\r\n"),
         ("SET a 1 EX x", NOT_AN_INTEGER),
         ("SET a 1 EX 0", "-ERR invalid expire time in 'set' command\r\n"),
         ("SET a 1 EX -1", "-ERR invalid expire time in 'set' command\r\n"),
@@ -146,7 +213,11 @@ async fn set_and_its_options_answer_as_redis_does() {
         ("TTL d", ":-1\r\n"),
         ("GETEX d NX", SYNTAX),
         ("GETEX d EX 0", "-ERR invalid expire time in 'getex' command\r\n"),
+        ("GETEX d EX x", NOT_AN_INTEGER),
         ("GETEX none EX 5", "$-1\r\n"),
+        ("GETEX none EX 0", "$-1\r\n"),
+        ("GETEX none EX x", "$-1\r\n"),
+        ("GETEX none EX 0 FOO", SYNTAX),
         ("APPEND d 12", ":3\r\n"),
         ("APPEND e 12", ":2\r\n"),
         ("GET d", "$3\r\nv12\r\n"),

@@ -1,6 +1,7 @@
 //! `CLIENT`: what drivers tell about themselves when they connect, and who is connected.
 
 use crate::commands::{Call, Failure};
+use crate::server::Replies;
 
 const HELP: &[&str] = &[
     "CLIENT <subcommand> [<arg> ...]. Subcommands are:",
@@ -16,8 +17,8 @@ const HELP: &[&str] = &[
     "    Accepted and without effect.",
     "NO-TOUCH (ON|OFF)",
     "    Accepted and without effect.",
-    "REPLY ON",
-    "    Replies are always sent.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Send all replies, none, or all but the next one.",
     "SETINFO <LIB-NAME|LIB-VER> <value>",
     "    Set what is known of the client's library.",
     "SETNAME <name>",
@@ -55,10 +56,10 @@ pub(super) fn client(call: &mut Call<'_>) -> Result<(), Failure> {
         {
             call.reply.ok();
         }
-        (b"reply", [switch]) if switch.eq_ignore_ascii_case(b"on") => call.reply.ok(),
+        (b"reply", [switch]) => reply(call, &switch.to_ascii_lowercase())?,
         (b"tracking", [switch]) if switch.eq_ignore_ascii_case(b"off") => call.reply.ok(),
-        (b"reply" | b"tracking", [_, ..]) => {
-            return Err(Failure::text("ERR this mode of CLIENT REPLY or CLIENT TRACKING is not supported"));
+        (b"tracking", [_, ..]) => {
+            return Err(Failure::text("ERR this mode of CLIENT TRACKING is not supported"));
         }
         (b"list", [_, ..]) | (b"no-evict" | b"no-touch", [_]) => return Err(Failure::SYNTAX),
         (b"help", []) => super::introspection::help(call.reply, HELP),
@@ -68,6 +69,22 @@ pub(super) fn client(call: &mut Call<'_>) -> Result<(), Failure> {
             _,
         ) => return Err(arity()),
         _ => return Err(Failure::subcommand("client", &call.args[1])),
+    }
+    Ok(())
+}
+
+/// `OFF` and `SKIP` are not answered themselves.
+fn reply(call: &mut Call<'_>, switch: &[u8]) -> Result<(), Failure> {
+    let replies = &mut call.session.replies;
+    match switch {
+        b"on" => {
+            *replies = Replies::On;
+            call.reply.ok();
+        }
+        b"off" => *replies = Replies::Off,
+        b"skip" if *replies == Replies::Off => {}
+        b"skip" => *replies = Replies::SkipNext,
+        _ => return Err(Failure::SYNTAX),
     }
     Ok(())
 }

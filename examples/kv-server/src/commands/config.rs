@@ -2,10 +2,23 @@
 
 use crate::commands::{Call, Failure};
 
-/// `CONFIG GET pattern ...`
+const HELP: &[&str] = &[
+    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET <pattern> [<pattern> ...]",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "HELP",
+    "    Print this help.",
+];
+
+/// `CONFIG GET pattern ...`, `CONFIG HELP`
 pub(super) fn config(call: &mut Call<'_>) -> Result<(), Failure> {
     let subcommand = call.args[1].to_ascii_lowercase();
     match (subcommand.as_slice(), &call.args[2..]) {
+        (b"help", []) => {
+            super::introspection::help(call.reply, HELP);
+            Ok(())
+        }
+        (b"help", _) => Err(Failure::arity("config|help")),
         (b"get", []) => Err(Failure::arity("config|get")),
         (b"get", patterns) => {
             let settings = settings(call);

@@ -2,7 +2,7 @@
 
 use crate::commands::{Call, Failure};
 use crate::resp::number::parse_i64;
-use crate::server::Service;
+use crate::server::{Replies, Service};
 
 /// The version of Redis whose behaviour clients may expect.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
@@ -44,6 +44,9 @@ pub(super) fn quit(call: &mut Call<'_>) -> Result<(), Failure> {
 pub(super) fn reset(call: &mut Call<'_>) -> Result<(), Failure> {
     call.session.authenticated = !call.service.needs_password();
     call.session.client.describe(|details| details.name.clear());
+    if call.session.replies == Replies::Off {
+        call.session.replies = Replies::On;
+    }
     call.reply.simple("RESET");
     Ok(())
 }

@@ -46,7 +46,7 @@ pub(super) fn command(call: &mut Call<'_>) -> Result<(), Failure> {
             for name in names {
                 match find(name) {
                     Some(command) => describe(reply, command),
-                    None => reply.null_array(),
+                    None => reply.null(),
                 }
             }
         }
@@ -58,7 +58,7 @@ pub(super) fn command(call: &mut Call<'_>) -> Result<(), Failure> {
             reply.array(2 * wanted.len());
             wanted.iter().for_each(|command| document(reply, command));
         }
-        (b"getkeys", [name, ..]) => {
+        (b"getkeys", [name, _, ..]) => {
             let command = find(name).ok_or(Failure::text("ERR Invalid command specified"))?;
             let keys = command.keys.of(names);
             if keys.is_empty() {

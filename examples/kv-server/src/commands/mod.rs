@@ -45,13 +45,14 @@ pub struct Command {
 }
 
 impl Command {
-    /// The group of `COMMAND DOCS`.
+    /// The group of `COMMAND DOCS`, as Redis has them.
     pub fn group(&self) -> &'static str {
-        match self.run {
-            Run::Session(_) => "connection",
-            Run::Get | Run::Set(_) | Run::Key(_) => "string",
-            Run::Keys(_) | Run::Values(_) => "generic",
-            Run::Ring(_) => "server",
+        match (self.name, self.run) {
+            ("command" | "config" | "time", _) | (_, Run::Ring(_)) => "server",
+            (_, Run::Session(_)) => "connection",
+            ("del" | "exists" | "type" | "unlink", _) => "generic",
+            ("expire" | "expireat" | "persist" | "pexpire" | "pexpireat" | "pttl" | "ttl", _) => "generic",
+            _ => "string",
         }
     }
 }

@@ -14,9 +14,10 @@ const MAX_AT_ONCE: usize = 128;
 
 /// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
 pub(super) async fn set(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
-    let options = Options::parse("set", &args[3..], true)?;
+    let options = Options::parse(&args[3..], true)?;
+    let expiry = options.expiry.map(|given| given.expiry("set")).transpose()?.unwrap_or_default();
     let update = Update {
-        action: Action::Set { value: args[2].clone(), expiry: options.expiry.unwrap_or_default() },
+        action: Action::Set { value: args[2].clone(), expiry },
         condition: options.condition,
         return_previous: options.get,
     };
@@ -77,13 +78,17 @@ pub(super) async fn getdel(node: &Node, args: &[Bytes], reply: &mut Reply) -> Re
 
 /// `GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]`
 pub(super) async fn getex(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
-    let value = match Options::parse("getex", &args[2..], false)?.expiry {
-        None => node.get(&args[1]).await?,
-        Some(expiry) => {
+    let given = Options::parse(&args[2..], false)?.expiry;
+    let value = match given.map(|given| given.expiry("getex")).transpose() {
+        Ok(None) => node.get(&args[1]).await?,
+        Ok(Some(expiry)) => {
             let action = Action::Expire(expiry);
             let update = Update { action, condition: Condition::Present, return_previous: true };
             node.update(&args[1], update).await?.previous
         }
+        // Redis looks for the key first.
+        Err(_) if reading::length(node, &args[1]).await?.is_none() => None,
+        Err(failure) => return Err(failure),
     };
     reply.value(value);
     Ok(())
@@ -174,15 +179,35 @@ pub(super) fn fits(outcome: Outcome) -> Result<(), Failure> {
 }
 
 /// The options of `SET` and `GETEX`.
-struct Options {
+struct Options<'a> {
     condition: Condition,
     get: bool,
     /// `None`: none was given.
-    expiry: Option<Expiry>,
+    expiry: Option<Given<'a>>,
 }
 
-impl Options {
-    fn parse(command: &str, args: &[Bytes], set: bool) -> Result<Options, Failure> {
+/// An option about expiry as it was given: a number is looked at once all options are known to be in order.
+#[derive(Clone, Copy)]
+enum Given<'a> {
+    Keep,
+    Never,
+    In(Unit, &'a Bytes),
+    At(Unit, &'a Bytes),
+}
+
+impl Given<'_> {
+    fn expiry(self, command: &str) -> Result<Expiry, Failure> {
+        match self {
+            Given::Keep => Ok(Expiry::Keep),
+            Given::Never => Ok(Expiry::Never),
+            Given::In(unit, amount) => expiry_in(command, unit, amount),
+            Given::At(unit, amount) => expiry_at(command, unit, amount),
+        }
+    }
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: &'a [Bytes], set: bool) -> Result<Options<'a>, Failure> {
         let mut options = Options { condition: Condition::Always, get: false, expiry: None };
         // Two options about expiry exclude each other, but the same one may be repeated, as in Redis.
         let mut chosen: Option<&[u8]> = None;
@@ -203,12 +228,12 @@ impl Options {
                     }
                     let mut amount = || rest.next().ok_or(Failure::SYNTAX);
                     options.expiry = Some(match kind {
-                        b"KEEPTTL" if set => Expiry::Keep,
-                        b"PERSIST" if !set => Expiry::Never,
-                        b"EX" => expiry_in(command, Unit::Seconds, amount()?)?,
-                        b"PX" => expiry_in(command, Unit::Millis, amount()?)?,
-                        b"EXAT" => expiry_at(command, Unit::Seconds, amount()?)?,
-                        b"PXAT" => expiry_at(command, Unit::Millis, amount()?)?,
+                        b"KEEPTTL" if set => Given::Keep,
+                        b"PERSIST" if !set => Given::Never,
+                        b"EX" => Given::In(Unit::Seconds, amount()?),
+                        b"PX" => Given::In(Unit::Millis, amount()?),
+                        b"EXAT" => Given::At(Unit::Seconds, amount()?),
+                        b"PXAT" => Given::At(Unit::Millis, amount()?),
                         _ => return Err(Failure::SYNTAX),
                     });
                     chosen = Some(arg);

@@ -18,7 +18,7 @@ use crate::commands::strings::fits;
 use crate::commands::{Call, Command, Failure, KeyHandler, Run, reading};
 use crate::node::Node;
 use crate::resp::{Mark, Reply, Request};
-use crate::server::{Charge, Service, Session};
+use crate::server::{Charge, Replies, Service, Session};
 
 /// Most commands that are worth a wave.
 pub const MAX_WAVE: usize = 64;
@@ -34,6 +34,10 @@ pub async fn run(
     reply: &mut Reply,
 ) -> usize {
     let Some((first, rest)) = requests.split_first() else { return 0 };
+    let start = reply.mark();
+    session.replies = session.replies.before();
+    // Whether a command is answered depends on the one before it, unless all are.
+    let rest = if session.replies == Replies::On { rest } else { &[] };
     let (ran, errors) = match admit(service, session, first) {
         Err(failure) => (1, finish(Err(failure), reply.mark(), reply)),
         Ok(command) => match service.node().and_then(|node| Some((node, Member::new(node, command, first)?)))
@@ -46,6 +50,10 @@ pub async fn run(
             }
         },
     };
+    if session.replies != Replies::On {
+        reply.cut_back(start);
+        session.replies = session.replies.after();
+    }
     service.counters().ran(ran, errors);
     ran
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::commands::{Failure, waves};
 use crate::resp::{Limits, Parser, ProtocolError, Reply, Request};
-use crate::server::{Charge, Client, Service, Session, Stopping};
+use crate::server::{Charge, Client, Replies, Service, Session, Stopping};
 
 /// Buffer that a connection has for requests, and again for replies, before it is charged to the budget.
 const FREE_BYTES: usize = 16 << 10;
@@ -71,7 +71,12 @@ pub(super) struct Connection<'a> {
 impl<'a> Connection<'a> {
     pub(super) fn new(service: &'a Service, stream: TcpStream, client: Arc<Client>) -> Connection<'a> {
         Connection {
-            session: Session { client, authenticated: !service.needs_password(), closing: false },
+            session: Session {
+                client,
+                authenticated: !service.needs_password(),
+                replies: Replies::On,
+                closing: false,
+            },
             stream,
             stopping: service.stopping(),
             parser: Parser::default(),
@@ -220,6 +225,7 @@ impl<'a> Connection<'a> {
     /// Writes all replies, or gives the client up when it reads too slowly.
     async fn flush(&mut self) -> io::Result<()> {
         if self.reply.is_empty() {
+            self.release_replies();
             return Ok(());
         }
         let mut deadline = None;
@@ -236,9 +242,13 @@ impl<'a> Connection<'a> {
             }
         }
         self.reply.clear(FREE_BYTES);
+        self.release_replies();
+        Ok(())
+    }
+
+    fn release_replies(&mut self) {
         let released = self.reply_charge.set(0);
         debug_assert!(released, "releasing always succeeds");
-        Ok(())
     }
 
     /// Writes the last replies and closes so that the client can read them: a socket closed on unread input would

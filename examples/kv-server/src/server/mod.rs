@@ -17,6 +17,34 @@ pub use service::{Service, Settings, Stopping};
 
 use std::sync::Arc;
 
+/// Which commands are answered: `CLIENT REPLY`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replies {
+    /// All.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// All but the next one.
+    SkipNext,
+    /// Not the one that runs; those after it are.
+    SkipThis,
+}
+
+impl Replies {
+    /// What holds while the next command runs.
+    #[must_use]
+    pub fn before(self) -> Replies {
+        if self == Replies::SkipNext { Replies::SkipThis } else { self }
+    }
+
+    /// What holds once it has run.
+    #[must_use]
+    pub fn after(self) -> Replies {
+        if self == Replies::SkipThis { Replies::On } else { self }
+    }
+}
+
 /// What a connection has agreed with the service.
 #[derive(Debug)]
 pub struct Session {
@@ -24,6 +52,8 @@ pub struct Session {
     pub client: Arc<Client>,
     /// Whether it may run commands.
     pub authenticated: bool,
+    /// Which commands are answered.
+    pub replies: Replies,
     /// Whether it ends after the reply being written.
     pub closing: bool,
 }
