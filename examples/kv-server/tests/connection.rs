@@ -217,6 +217,35 @@ async fn values_beyond_the_memory_for_clients_are_refused_one_by_one_and_the_con
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_of_another_host_are_removed_together() {
+    let (service, other) = service_of_two(Settings::default()).await;
+    let keys: Vec<String> = (0..400).map(|i| format!("key{i}")).collect();
+    for key in &keys {
+        other.put(key, "v").await.unwrap();
+    }
+    let node = service.node().unwrap();
+    let before = node.status().await.counters.calls;
+    let mut client = Client::connect(&service.address().to_string(), None).await.unwrap();
+    let del = |keys: &[String]| -> Vec<Vec<u8>> {
+        let names = keys.iter().map(|key| key.clone().into_bytes());
+        std::iter::once(b"DEL".to_vec()).chain(names).collect()
+    };
+    let args = del(&keys);
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    assert_eq!(client.call(&args).await.unwrap(), Value::Integer(400));
+    // Beside maintenance, which goes on.
+    let calls = node.status().await.counters.calls - before;
+    assert!(calls < 50, "{calls} calls");
+    // A key that is too long does not keep the others.
+    other.put("key1", "v").await.unwrap();
+    let args = del(&["k".repeat(2000), "key1".to_owned()]);
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let refused = client.call(&args).await.unwrap_err();
+    assert!(refused.to_string().contains("a key of 2000 bytes exceeds the limit of 1024"), "{refused}");
+    assert_eq!(other.get("key1").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_leaves_memory_for_those_that_do() {
     let service = service_with(Settings { max_buffer_bytes: 8 << 20, ..Settings::default() }).await;
     let mut client = Client::connect(&service.address().to_string(), None).await.unwrap();

@@ -1,8 +1,7 @@
 //! Commands on keys: `DEL`, `EXISTS`, `TYPE`.
 
 use bytes::Bytes;
-use chord::Outcome;
-use futures::future::join_all;
+use chord::{Action, Condition, Outcome, Update};
 
 use crate::commands::{Failure, reading};
 use crate::node::Node;
@@ -14,8 +13,10 @@ const AT_ONCE: usize = 512;
 /// `DEL key ...`: when it fails, some of the keys may be gone.
 pub(super) async fn del(node: &Node, args: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
     let mut removed = 0;
-    for keys in args[1..].chunks(64) {
-        for receipt in join_all(keys.iter().map(|key| node.delete(key))).await {
+    let remove = Update { action: Action::Remove, condition: Condition::Always, return_previous: false };
+    for keys in args[1..].chunks(AT_ONCE) {
+        let updates: Vec<(&Bytes, Update)> = keys.iter().map(|key| (key, remove.clone())).collect();
+        for receipt in node.update_many(&updates).await {
             removed += i64::from(receipt?.outcome == Outcome::Applied);
         }
     }
