@@ -4,6 +4,8 @@
 //! back, send the last ones, accept the next record (from here on this host is fenced and passes requests on),
 //! have it installed, drop the entries. Steps and names: [`crate::protocol::group`].
 
+mod copy;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,24 +14,16 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::node::call::CallError;
-use crate::node::deadline::by;
-use crate::node::dirty::{Dirty, FEW_DIRTY_BYTES};
-use crate::node::{Metrics, Node};
+use crate::node::Node;
+use crate::node::dirty::Dirty;
 use crate::protocol::group::TransferId;
 use crate::protocol::id::{Id, Interval};
-use crate::protocol::message::{EntryHead, Request, Response};
+use crate::protocol::message::{Request, Response};
 use crate::protocol::peer::{Host, Peer};
 use crate::protocol::placement;
 use crate::protocol::routing::{Route, RoutingMode};
-use crate::protocol::wire;
-use crate::storage::{Cursor, Stored};
 use crate::transport::{Lane, Transport};
 
-/// Entries of one chunk.
-const MAX_CHUNK_ENTRIES: usize = 4096;
-/// Tries of one message before a hand-off that is not decided is given up.
-const MAX_TRIES: u32 = 3;
 /// Between tries.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Between tries once the hand-off is decided, at most.
@@ -234,188 +228,10 @@ impl<T: Transport> Node<T> {
         }
     }
 
-    /// Returns with the receiver in possession of everything, and writes held back.
-    async fn copy(&self, job: &mut HandOff) -> Result<(), Interrupted> {
-        if !job.decided {
-            // Writes that were decided before the hand-off had this name are not noted: they must be stored.
-            self.writes_are_stored().await?;
-        }
-        match self.insist(job, &job.offer(self.me.clone()), Bytes::new(), Lane::Control).await? {
-            Response::Learning => {}
-            // By a learner that has installed already, or is muddled: the installation will tell.
-            Response::Declined(_) if job.decided => return Ok(()),
-            Response::Declined(reason) => return Err(Interrupted::GiveUp(reason)),
-            _ => return Err(Interrupted::GiveUp("the answer to the offer is nonsense".into())),
-        }
-        if job.place.is_none() {
-            // Decided as it is, nobody serves what it moves: it does not wait for those that may take hours.
-            job.place = self.hand_offs.clone().try_acquire_owned().ok();
-        }
-        for (piece, _) in job.pieces.clone() {
-            self.copy_piece(job, piece).await?;
-        }
-        if !job.decided {
-            self.catch_up(job).await?;
-            self.change_groups(|groups| groups.hold(job.transfer));
-            self.writes_are_stored().await?;
-            while self.send_dirty_chunk(job).await? > 0 {}
-        }
-        Ok(())
-    }
-
-    async fn copy_piece(&self, job: &mut HandOff, piece: Interval) -> Result<(), Interrupted> {
-        let mut after: Option<Cursor> = None;
-        loop {
-            let scan = self.storage.scan(piece, after, self.config.chunk_bytes);
-            let page = by(self.store_patience(), scan)
-                .await
-                .ok_or_else(store_hangs)?
-                .map_err(|error| Interrupted::GiveUp(error.to_string()))?;
-            self.send_chunk(job, page.entries).await?;
-            after = match page.next {
-                Some(next) => Some(next),
-                None => return Ok(()),
-            };
-            // A chunk of the one, a chunk of the other: neither the copy nor the writes that wait stand still.
-            if !job.decided && self.dirty().get(&job.transfer).is_some_and(Dirty::is_full) {
-                self.send_dirty_chunk(job).await?;
-            }
-        }
-    }
-
-    /// Sends what was written meanwhile, until little is left to be sent while writes are held back. With each chunk
-    /// the bound on what may wait falls by half of it: writes that outrun the link have half of it, until all that
-    /// waits is little.
-    async fn catch_up(&self, job: &mut HandOff) -> Result<(), Interrupted> {
-        job.urgent = true;
-        let mut bound = self.dirty_bytes(job);
-        while bound > FEW_DIRTY_BYTES && self.dirty_bytes(job) > FEW_DIRTY_BYTES {
-            bound = bound.saturating_sub(self.send_dirty_chunk(job).await? / 2);
-            if let Some(dirty) = self.dirty().get_mut(&job.transfer) {
-                dirty.set_bound(bound);
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns when every write that was let in before this was called is stored. A store that hangs must not make
-    /// others wait, who are held back or noted meanwhile: the hand-off is given up then, which lets them go on.
-    async fn writes_are_stored(&self) -> Result<(), Interrupted> {
-        by(self.store_patience(), Box::pin(self.keys.barrier())).await.ok_or_else(store_hangs)
-    }
-
-    fn dirty_bytes(&self, job: &HandOff) -> usize {
-        self.dirty().get(&job.transfer).map_or(0, Dirty::bytes)
-    }
-
-    /// Sends the present entries of some keys that were written since they were last sent, about one chunk. Returns how
-    /// many bytes they counted for.
-    async fn send_dirty_chunk(&self, job: &mut HandOff) -> Result<usize, Interrupted> {
-        let (keys, counted) = match self.dirty().get_mut(&job.transfer) {
-            Some(dirty) => dirty.take(self.config.chunk_bytes),
-            None => return Ok(0),
-        };
-        // Writes that wait because too much was waiting may go on.
-        self.groups_changed.notify_waiters();
-        let mut chunk = Vec::new();
-        let mut bytes = 0;
-        for (id, key) in keys {
-            // Whoever noted the key holds its lock until the write is stored.
-            let patience = self.store_patience();
-            let lock = self.keys.lock_by(&id, patience).await.ok_or_else(store_hangs)?;
-            let found = by(patience, self.storage.get(&id, &key)).await.ok_or_else(store_hangs)?;
-            drop(lock);
-            let found = found.map_err(|error| Interrupted::GiveUp(error.to_string()))?;
-            let Some(entry) = found else { continue };
-            let stored = Stored { id, key, entry };
-            // It may have grown since it was noted.
-            if bytes + stored.len_bytes() > self.config.chunk_bytes {
-                self.send_chunk(job, std::mem::take(&mut chunk)).await?;
-                bytes = 0;
-            }
-            bytes += stored.len_bytes();
-            chunk.push(stored);
-        }
-        self.send_chunk(job, chunk).await?;
-        Ok(counted)
-    }
-
-    async fn send_chunk(&self, job: &mut HandOff, mut entries: Vec<Stored>) -> Result<(), Interrupted> {
-        while !entries.is_empty() {
-            let rest = entries.split_off(entries.len().min(MAX_CHUNK_ENTRIES));
-            let values: Vec<Bytes> = entries.iter().filter_map(|stored| stored.entry.value.clone()).collect();
-            let body = wire::join_values(values.iter());
-            let sent = (entries.len() as u64, body.len() as u64);
-            let request =
-                Request::Chunk { transfer: job.transfer, entries: entries.iter().map(head).collect() };
-            job.moved = true;
-            match self.insist(job, &request, body, Lane::Bulk).await? {
-                Response::Stored => Metrics::add(&self.metrics.entries_sent, sent.0),
-                Response::Declined(reason) => return Err(Interrupted::GiveUp(reason)),
-                _ => return Err(Interrupted::Again),
-            }
-            self.progress.step();
-            let limit = self.config.sync_bytes_per_second.filter(|limit| *limit > 0 && !job.urgent);
-            if let Some(limit) = limit {
-                let _awaits = self.progress.awaits();
-                tokio::time::sleep(Duration::from_secs_f64(sent.1 as f64 / limit as f64)).await;
-            }
-            entries = rest;
-        }
-        Ok(())
-    }
-
-    /// Sends one idempotent message until it is answered, or until the hand-off must be given up. The first sending of a
-    /// chunk is waited for, by a leave too, as long as the host lives and its time lasts
-    /// ([`PeerTimes::transfer_time`]).
-    ///
-    /// [`PeerTimes::transfer_time`]: crate::node::call::PeerTimes::transfer_time
-    async fn insist(
-        &self,
-        job: &HandOff,
-        request: &Request,
-        body: Bytes,
-        lane: Lane,
-    ) -> Result<Response, Interrupted> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let time = self.times().transfer_time(job.to.incarnation, body.len(), tries);
-            let awaits = (tries == 1 && lane == Lane::Bulk).then(|| self.progress.awaits());
-            let result =
-                self.call_while_alive(&job.to, request, body.clone(), lane, Instant::now() + time).await;
-            drop(awaits);
-            let error = match result {
-                Ok((response, _)) => return Ok(response),
-                Err(error) => error,
-            };
-            let hopeless =
-                matches!(error, CallError::NotExecuted(_) | CallError::TooLarge { .. } | CallError::Closed);
-            if tries >= MAX_TRIES || hopeless || self.routing().is_lost(job.to.incarnation) {
-                return Err(Interrupted::GiveUp(error.to_string()));
-            }
-            tokio::time::sleep(self.jittered(RETRY_PAUSE)).await;
-        }
-    }
-
     /// A learner that does not hear of it waits for the rest of the hand-off, and cannot leave in order meanwhile.
     async fn tell_abort(&self, job: &HandOff) {
         let request = Request::Abort { transfer: job.transfer };
         let _ = self.insist(job, &request, Bytes::new(), Lane::Control).await;
-    }
-}
-
-fn store_hangs() -> Interrupted {
-    Interrupted::GiveUp("the store does not answer".into())
-}
-
-fn head(stored: &Stored) -> EntryHead {
-    EntryHead {
-        id: stored.id,
-        key: stored.key.clone(),
-        version: stored.entry.version,
-        expires_at: stored.entry.expires_at,
-        value_bytes: stored.entry.value.as_ref().map(|value| value.len() as u32),
     }
 }
 
