@@ -93,6 +93,7 @@ fn the_exploration_finds_what_each_rule_is_for() {
         (Flaw::CollectWhileCopying, "Some(1.2x) was acknowledged, Some(1.1) is served"),
         (Flaw::OfferWhileDropping, "Some(1.1) was confirmed, None is there"),
         (Flaw::AnswerWhileClearing, "Some(1.1) was confirmed, None is there"),
+        (Flaw::InstallDeclined, "Some(1.1) was acknowledged, None is served"),
         (Flaw::DecidedIsDeclined, "handing over to A does not end"),
     ];
     for (flaw, expected) in flaws {

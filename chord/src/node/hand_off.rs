@@ -35,6 +35,9 @@ enum Interrupted {
     GiveUp(String),
     /// The learner has forgotten the hand-off: begin again under a new name.
     Again,
+    /// What is decided was declined: it is installed already, or not wanted now. An installation under a new name, which
+    /// was never offered, tells.
+    Declined,
 }
 
 /// One hand-off on its way.
@@ -47,8 +50,11 @@ struct HandOff {
     urgent: bool,
     /// The next records are accepted: there is no way back.
     decided: bool,
-    /// The receiver has confirmed everything under this name. While that is so only the installation is left.
+    /// Only the installation is left: the receiver has confirmed everything under this name, or was never offered it, and
+    /// can only say whether it has installed the record before.
     confirmed: bool,
+    /// Writes are held back.
+    held: bool,
     /// A chunk was sent.
     moved: bool,
     /// Its place among those that run at once. A decided one goes on for ever, and gives the place back when the
@@ -96,7 +102,7 @@ impl<T: Transport> Node<T> {
             let Some(owner) = owner.filter(|owner| owner.host.incarnation != self.me.incarnation) else {
                 continue;
             };
-            // Whoever was refused begins another pass in time.
+            // The hand-off that was given up begins another pass in time.
             if !self.may_be_offered(&owner.host) {
                 continue;
             }
@@ -118,7 +124,7 @@ impl<T: Transport> Node<T> {
         found.and_then(|(_, owners)| owners.into_iter().next())
     }
 
-    /// Whether `host` has refused nothing just now.
+    /// Whether no hand-off to `host` was given up just now.
     pub(crate) fn may_be_offered(&self, host: &Host) -> bool {
         self.backoff().is_over(host.incarnation, Instant::now())
     }
@@ -140,6 +146,7 @@ impl<T: Transport> Node<T> {
             urgent: false,
             decided: false,
             confirmed: false,
+            held: false,
             moved: false,
             place: Some(permit),
         };
@@ -178,7 +185,7 @@ impl<T: Transport> Node<T> {
                         self.hand_off_due.notify_one();
                     }
                 }
-                Err(Interrupted::Again) => {
+                Err(again @ (Interrupted::Again | Interrupted::Declined)) => {
                     if !job.decided {
                         self.progress.was_in_vain();
                     }
@@ -193,7 +200,8 @@ impl<T: Transport> Node<T> {
                     };
                     (job.transfer, job.pieces) = (transfer, pieces);
                     job.urgent = job.decided;
-                    job.confirmed = false;
+                    job.confirmed = matches!(again, Interrupted::Declined);
+                    job.held = false;
                 }
             }
             tokio::time::sleep(self.jittered(pause)).await;
@@ -223,7 +231,6 @@ impl<T: Transport> Node<T> {
         let install = Request::Install { transfer: job.transfer, groups };
         match self.insist(job, &install, Bytes::new(), Lane::Control).await? {
             Response::Installed => Ok(()),
-            Response::Declined(reason) => Err(Interrupted::GiveUp(reason)),
             _ => Err(Interrupted::Again),
         }
     }

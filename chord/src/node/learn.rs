@@ -19,7 +19,7 @@ use crate::transport::Transport;
 
 impl<T: Transport> Node<T> {
     /// Begins to learn what `from` offers, if the ring names this host its owner (or will, once `from` has left), or
-    /// it was decided for this host before.
+    /// it was decided for this host before. `Overloaded` while something is cleared, for this offer or another one.
     pub(crate) async fn take_offer(
         self: &Arc<Self>,
         transfer: TransferId,
@@ -41,7 +41,7 @@ impl<T: Transport> Node<T> {
             let clearing = self.clearing.clone().lock_owned().await;
             (clearing, self.learning.write().await)
         };
-        let Ok((clearing, gate)) = timeout_at(patience, locks).await else { return store_hangs() };
+        let Ok((clearing, gate)) = timeout_at(patience, locks).await else { return Response::Overloaded };
         if matches!(*self.phase.borrow(), Phase::Parting | Phase::Closed(_)) {
             return Response::Declined("this host has left".into());
         }
@@ -62,7 +62,7 @@ impl<T: Transport> Node<T> {
         match self.carry_out(dropping, patience).await {
             Some(Ok(())) => Response::Learning,
             Some(Err(error)) => Response::Declined(error.to_string()),
-            None => store_hangs(),
+            None => Response::Overloaded,
         }
     }
 
@@ -79,7 +79,8 @@ impl<T: Transport> Node<T> {
         Ok(())
     }
 
-    /// Stores a chunk, if its hand-off is being learnt at each of its ids.
+    /// Stores a chunk, if its hand-off is being learnt at each of its ids. `Overloaded` when the store takes long: the chunk
+    /// may land later.
     pub(crate) async fn take_chunk(
         &self,
         transfer: TransferId,
@@ -93,9 +94,10 @@ impl<T: Transport> Node<T> {
         if !entries.iter().all(|entry| self.parameters.admits(&entry.id, &entry.key)) {
             return Response::Malformed("a key is too long, or not under its id".into());
         }
+        let Ok(place) = self.landing.clone().try_acquire_owned() else { return Response::Overloaded };
         let patience = self.store_patience();
         let reading = Box::pin(self.learning.clone().read_owned());
-        let Some(gate) = by(patience, reading).await else { return store_hangs() };
+        let Some(gate) = by(patience, reading).await else { return Response::Overloaded };
         let expected = {
             let groups = self.groups();
             entries.iter().all(|entry| groups.is_learning(transfer, &entry.id))
@@ -121,7 +123,7 @@ impl<T: Transport> Node<T> {
         // Whatever becomes of the hand-off, no other is learnt before this has landed.
         let applying = Box::pin(async move {
             let applied = storage.apply(Batch { entries, ..Batch::default() }).await;
-            drop(gate);
+            drop((gate, place));
             applied
         });
         match self.carry_out(applying, patience).await {
@@ -130,14 +132,14 @@ impl<T: Transport> Node<T> {
                 Response::Stored
             }
             Some(Err(error)) => Response::Declined(error.to_string()),
-            None => store_hangs(),
+            None => Response::Overloaded,
         }
     }
 
-    /// Installs decided records and serves from here on.
+    /// Installs decided records and serves from here on. `Overloaded` while the store takes long with a chunk.
     pub(crate) async fn take_install(&self, transfer: TransferId, groups: &[(Interval, Group)]) -> Response {
         let writing = Box::pin(self.learning.write());
-        let Some(_gate) = by(self.store_patience(), writing).await else { return store_hangs() };
+        let Some(_gate) = by(self.store_patience(), writing).await else { return Response::Overloaded };
         let installed = self.change_groups(|known| known.install(transfer, groups));
         if !installed {
             return Response::NoSuchTransfer;
@@ -147,9 +149,4 @@ impl<T: Transport> Node<T> {
         self.hand_off_due.notify_one();
         Response::Installed
     }
-}
-
-/// Whoever hands over gives up for now, unless it is decided: writes that wait there go on.
-fn store_hangs() -> Response {
-    Response::Declined("the store of the new owner does not answer".into())
 }

@@ -160,7 +160,7 @@ pub(crate) struct Node<T: Transport> {
     pub(crate) clearing: Arc<tokio::sync::Mutex<()>>,
     /// Chunks are stored, and what is over is collected, under the read half. What begins or ends a learner's copy takes
     /// the write half, so that no late chunk lands in what is served or is cleared; so does who parts from the ring, who
-    /// takes no offer. Held for single steps: what is decided is not kept waiting by what is cleared.
+    /// takes no offer. Not held while something is cleared: what is decided does not wait for that.
     pub(crate) learning: Arc<tokio::sync::RwLock<()>>,
     /// Bounds the operations of others that are served at once.
     pub(crate) serving: Arc<Semaphore>,
@@ -169,6 +169,8 @@ pub(crate) struct Node<T: Transport> {
     /// Bounds the messages of hand-offs to here that are served at once. Operations that wait for a record, however
     /// many, do not keep out what brings it.
     pub(crate) learning_served: Arc<Semaphore>,
+    /// Bounds the chunks that the store has not said to be stored, those included that were answered meanwhile.
+    pub(crate) landing: Arc<Semaphore>,
     /// Bounds this handle's operations in flight.
     pub(crate) operations: Semaphore,
     /// Bounds the hand-offs from here that run at once.
@@ -237,6 +239,7 @@ impl<T: Transport> Node<T> {
             serving: Arc::new(Semaphore::new(config.max_serving)),
             serving_kib: Arc::new(Semaphore::new(config.max_serving_bytes.div_ceil(1024))),
             learning_served: Arc::new(Semaphore::new(MAX_LEARNING_SERVED)),
+            landing: Arc::new(Semaphore::new(MAX_LEARNING_SERVED)),
             operations: Semaphore::new(config.max_operations),
             hand_offs: Arc::new(Semaphore::new(MAX_HAND_OFFS)),
             hand_off_turn: AtomicUsize::new(0),
@@ -379,7 +382,6 @@ impl<T: Transport> Node<T> {
             !known || routing.changed() != before
         };
         self.times().forget(incarnation);
-        self.backoff().forget(incarnation);
         self.change_groups(|groups| groups.source_failed(incarnation));
         if news {
             self.ring_changed.notify_one();

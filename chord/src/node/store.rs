@@ -1,7 +1,8 @@
 //! The node's store. A panic in it is an error of its call: it ends no task of the node, and keeps no lock.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::future::ready;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ impl Store {
 
     /// [`Storage::apply`]
     pub(crate) fn apply(&self, batch: Batch) -> impl Future<Output = Result<(), StorageError>> + Unpin {
-        caught(self.0.apply(batch))
+        caught(move || self.0.apply(batch))
     }
 
     /// [`Storage::get`]
@@ -31,7 +32,7 @@ impl Store {
         id: &'a Id,
         key: &'a [u8],
     ) -> impl Future<Output = Result<Option<Entry>, StorageError>> + Unpin {
-        caught(self.0.get(id, key))
+        caught(move || self.0.get(id, key))
     }
 
     /// [`Storage::scan`]
@@ -41,7 +42,7 @@ impl Store {
         after: Option<Cursor>,
         max_bytes: usize,
     ) -> impl Future<Output = Result<Page, StorageError>> + Unpin {
-        caught(self.0.scan(interval, after, max_bytes))
+        caught(move || self.0.scan(interval, after, max_bytes))
     }
 
     /// [`storage::clear_some`]
@@ -49,19 +50,25 @@ impl Store {
         &self,
         interval: Interval,
     ) -> impl Future<Output = Result<Option<Interval>, StorageError>> + Unpin {
-        caught(Box::pin(storage::clear_some(&*self.0, interval)))
+        caught(move || Box::pin(storage::clear_some(&*self.0, interval)))
     }
 
     /// [`Storage::stats`]; `None` after a panic.
     pub(crate) fn stats(&self) -> impl Future<Output = Option<StorageStats>> + Unpin {
-        AssertUnwindSafe(self.0.stats()).catch_unwind().map(Result::ok)
+        caught(move || Box::pin(async { Ok(self.0.stats().await) })).map(Result::ok)
     }
 }
 
-fn caught<'a, R>(
-    call: Pin<Box<dyn Future<Output = Result<R, StorageError>> + Send + 'a>>,
+type Call<'a, R> = Pin<Box<dyn Future<Output = Result<R, StorageError>> + Send + 'a>>;
+
+fn caught<'a, R: Send + 'a>(
+    call: impl FnOnce() -> Call<'a, R>,
 ) -> impl Future<Output = Result<R, StorageError>> + Unpin + Send {
-    AssertUnwindSafe(call).catch_unwind().map(|result| result.unwrap_or_else(|panic| Err(panicked(&*panic))))
+    let called = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(call) => AssertUnwindSafe(call).catch_unwind().left_future(),
+        Err(panic) => ready(Err(panic)).right_future(),
+    };
+    called.map(|result| result.unwrap_or_else(|panic| Err(panicked(&*panic))))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> StorageError {

@@ -360,7 +360,7 @@ pub enum Response {
     NotMine(NotMine),
     /// To `Offer`: send chunks.
     Learning,
-    /// To `Offer`: no, and why.
+    /// To `Offer`: no, and why. To `Chunk`: the store has failed.
     Declined(String),
     /// To `Chunk`: stored.
     Stored,

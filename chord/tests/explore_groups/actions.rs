@@ -14,6 +14,8 @@ pub(crate) enum Action {
     Begin { host: Code, ids: u8, to: Code },
     /// A request arrives; its answer does as well, or never.
     Deliver { message: Message, answered: bool },
+    /// An offer arrives and is declined, because its receiver leaves, say, or its store fails.
+    Decline { message: Message },
     /// The `at`-th hand-off of `host` goes on.
     Go { host: Code, at: usize },
     /// The `at`-th hand-off of `host` waits no longer for an answer.
@@ -43,6 +45,7 @@ impl Source<'_> {
         match action {
             Action::Begin { host, ids, to: next } => self.begin(&mut to, host, ids, next)?,
             Action::Deliver { message, answered } => self.deliver(&mut to, message, answered)?,
+            Action::Decline { message } => answer(&mut to, message, Reply::Declined)?,
             Action::Go { host, at } => self.go(&mut to, host, at)?,
             Action::GiveUp { host, at } => {
                 awaited(host, &state.node(host).jobs[at])?;
@@ -98,6 +101,10 @@ impl Source<'_> {
             all.push(Action::Deliver { message, answered: false });
             if wanted {
                 all.push(Action::Deliver { message, answered: true });
+            }
+            // Of what is not decided, the same comes when nobody answers.
+            if wanted && matches!(message.what, Content::Offer(_)) && jobs.iter().any(|job| job.decided) {
+                all.push(Action::Decline { message });
             }
         }
         for host in world.codes() {
@@ -179,12 +186,7 @@ impl Source<'_> {
                 return Some(());
             }
         };
-        if answered {
-            let jobs = &mut state.node_mut(message.from).jobs;
-            let job = jobs.iter_mut().find(|job| awaited(message.from, job) == Some(message))?;
-            job.reply = Some(reply);
-        }
-        Some(())
+        if answered { answer(state, message, reply) } else { Some(()) }
     }
 
     /// `Node::take_offer`. No answer while there is something to be cleared: a repetition comes when that is done.
@@ -291,6 +293,14 @@ impl Source<'_> {
     }
 }
 
+/// The answer comes to who waits for it.
+fn answer(state: &mut State, message: Message, reply: Reply) -> Option<()> {
+    let jobs = &mut state.node_mut(message.from).jobs;
+    let job = jobs.iter_mut().find(|job| awaited(message.from, job) == Some(message))?;
+    job.reply = Some(reply);
+    Some(())
+}
+
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -299,6 +309,7 @@ impl fmt::Debug for Action {
             }
             Action::Deliver { message, answered: true } => write!(f, "{message:?} arrives and is answered"),
             Action::Deliver { message, answered: false } => write!(f, "{message:?} arrives"),
+            Action::Decline { message } => write!(f, "{message:?} is declined"),
             Action::Go { host, at } => write!(f, "hand-off {at} of {} goes on", name(host)),
             Action::GiveUp { host, at } => write!(f, "hand-off {at} of {} waits no longer", name(host)),
             Action::Suspect { host, failed } => write!(f, "{} takes {} for dead", name(host), name(failed)),

@@ -39,6 +39,8 @@ pub(crate) enum Flaw {
     OfferWhileDropping,
     /// A repeated offer is answered before its ids are cleared.
     AnswerWhileClearing,
+    /// What is decided and was declined is installed under the name that was offered.
+    InstallDeclined,
     /// A learner that forgot the hand-off declines what was decided for it, if the ring names another owner by then.
     DecidedIsDeclined,
 }

@@ -42,7 +42,7 @@ impl Source<'_> {
             Step::Barrier { held: true } => self.send_dirty_chunk(state, host, at, true),
             Step::Offer => match job.reply.take()? {
                 Reply::Learning => self.copy(state, host, at, 0),
-                Reply::Declined if job.decided => self.install(state, host, at),
+                Reply::Declined if job.decided => self.ask_whether_installed(state, host, at),
                 _ => self.give_up(state, host, at),
             },
             Step::Chunk { entries, then } => match job.reply.take() {
@@ -234,6 +234,17 @@ impl Source<'_> {
             confirmed: Entries::default(),
         };
         Some(())
+    }
+
+    /// `Interrupted::Declined`.
+    fn ask_whether_installed(&self, state: &mut State, host: Code, at: usize) -> Option<()> {
+        if self.flaw != Some(Flaw::InstallDeclined) {
+            self.again(state, host, at)?;
+        }
+        match job_mut(state, host, at).step {
+            Step::Dropping { .. } => Some(()),
+            _ => self.install(state, host, at),
+        }
     }
 
     /// The end of `Node::hand_over`; it takes `Node::clearing` first.

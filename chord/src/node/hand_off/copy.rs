@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{HandOff, Interrupted, RETRY_PAUSE};
+use super::{HandOff, Interrupted, MAX_RETRY_PAUSE, RETRY_PAUSE};
 use crate::node::call::CallError;
 use crate::node::deadline::by;
 use crate::node::dirty::{Dirty, FEW_DIRTY_BYTES};
@@ -21,6 +21,8 @@ use crate::transport::{Lane, Transport};
 const MAX_CHUNK_ENTRIES: usize = 4096;
 /// Tries of one message before a hand-off that is not decided is given up.
 const MAX_TRIES: u32 = 3;
+/// Tries of one message to a receiver that is busy, or whose store is, once entries were sent: they would be sent again.
+const MAX_BUSY_TRIES: u32 = 12;
 
 impl<T: Transport> Node<T> {
     /// Returns with the receiver in possession of everything, and writes held back.
@@ -31,8 +33,8 @@ impl<T: Transport> Node<T> {
         }
         match self.insist(job, &job.offer(self.me.clone()), Bytes::new(), Lane::Control).await? {
             Response::Learning => {}
-            // By a learner that has installed already, or is muddled: the installation will tell.
-            Response::Declined(_) if job.decided => return Ok(()),
+            // Never installed under this name: the learner may have taken this very offer, and hold only a part.
+            Response::Declined(_) if job.decided => return Err(Interrupted::Declined),
             Response::Declined(reason) => return Err(Interrupted::GiveUp(reason)),
             _ => return Err(Interrupted::GiveUp("the answer to the offer is nonsense".into())),
         }
@@ -46,6 +48,7 @@ impl<T: Transport> Node<T> {
         if !job.decided {
             self.catch_up(job).await?;
             self.change_groups(|groups| groups.hold(job.transfer));
+            job.held = true;
             self.writes_are_stored().await?;
             while self.send_dirty_chunk(job).await? > 0 {}
         }
@@ -66,7 +69,7 @@ impl<T: Transport> Node<T> {
                 None => return Ok(()),
             };
             // A chunk of the one, a chunk of the other: neither the copy nor the writes that wait stand still.
-            if !job.decided && self.dirty().get(&job.transfer).is_some_and(Dirty::is_full) {
+            if self.writes_wait(job) {
                 self.send_dirty_chunk(job).await?;
             }
         }
@@ -91,6 +94,11 @@ impl<T: Transport> Node<T> {
     /// others wait, who are held back or noted meanwhile: the hand-off is given up then, which lets them go on.
     pub(super) async fn writes_are_stored(&self) -> Result<(), Interrupted> {
         by(self.store_patience(), Box::pin(self.keys.barrier())).await.ok_or_else(store_hangs)
+    }
+
+    /// Whether writes wait for the hand-off to get on.
+    fn writes_wait(&self, job: &HandOff) -> bool {
+        !job.decided && (job.held || self.dirty().get(&job.transfer).is_some_and(Dirty::is_full))
     }
 
     fn dirty_bytes(&self, job: &HandOff) -> usize {
@@ -166,7 +174,7 @@ impl<T: Transport> Node<T> {
         body: Bytes,
         lane: Lane,
     ) -> Result<Response, Interrupted> {
-        let mut tries = 0;
+        let (mut tries, mut pause) = (0, RETRY_PAUSE);
         loop {
             tries += 1;
             let time = self.times().transfer_time(job.to.incarnation, body.len(), tries);
@@ -178,12 +186,17 @@ impl<T: Transport> Node<T> {
                 Ok((response, _)) => return Ok(response),
                 Err(error) => error,
             };
-            let hopeless =
-                matches!(error, CallError::NotExecuted(_) | CallError::TooLarge { .. } | CallError::Closed);
-            if tries >= MAX_TRIES || hopeless || self.routing().is_lost(job.to.incarnation) {
+            let most = match error {
+                CallError::NotExecuted(_) | CallError::TooLarge { .. } | CallError::Closed => 0,
+                CallError::Busy(_) if self.writes_wait(job) => 0,
+                CallError::Busy(_) if job.moved => MAX_BUSY_TRIES,
+                _ => MAX_TRIES,
+            };
+            if tries >= most || self.routing().is_lost(job.to.incarnation) {
                 return Err(Interrupted::GiveUp(error.to_string()));
             }
-            tokio::time::sleep(self.jittered(RETRY_PAUSE)).await;
+            tokio::time::sleep(self.jittered(pause)).await;
+            pause = (2 * pause).min(MAX_RETRY_PAUSE);
         }
     }
 }

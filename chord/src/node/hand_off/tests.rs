@@ -12,9 +12,9 @@ use crate::config::Config;
 use crate::node::MAX_HAND_OFFS;
 use crate::protocol::entry::{Entry, Version};
 use crate::protocol::group::{Group, Verdict};
-use crate::protocol::wire::Header;
+use crate::protocol::wire::{self, Header};
 use crate::storage::faulty::{DelayingFailing, Faults, Hang};
-use crate::storage::{Batch, MemoryStorage, Storage};
+use crate::storage::{Batch, MemoryStorage, Storage, Stored};
 use crate::transport::{CallOptions, Endpoint, Frame, Incoming, TransportError};
 
 /// The learner may have forgotten what was decided for it, because it took this host for dead. If it declined
@@ -32,6 +32,7 @@ fn what_is_decided_is_offered_whomever_the_ring_names() {
         urgent: false,
         decided: false,
         confirmed: false,
+        held: false,
         moved: false,
         place: None,
     };
@@ -196,4 +197,49 @@ async fn while_an_offer_clears_others_install_and_its_repetition_is_not_answered
     let (first, again) = tokio::join!(first, again);
     assert!(matches!((first, again), (Response::Learning, Response::Learning)));
     assert_eq!(memory.stats().await.entries, 0);
+}
+
+/// The learner may have taken the offer that it declined, and hold a part of the copy: it may not be told to install that.
+#[tokio::test(start_paused = true)]
+async fn what_was_declined_is_not_installed_under_the_name_that_was_offered() {
+    let learner = Host::named("learner", 2);
+    let told: Arc<Mutex<Vec<(&str, u64)>>> = Arc::default();
+    let heard = told.clone();
+    let others = Others::who(move |_, request| {
+        let mut heard = heard.lock().unwrap();
+        let offers = heard.iter().filter(|(what, _)| *what == "offer").count();
+        let (what, transfer, answer) = match request {
+            Request::Offer { transfer, .. } if offers == 1 => {
+                ("offer", transfer, Response::Declined("this host is leaving".into()))
+            }
+            Request::Offer { transfer, .. } => ("offer", transfer, Response::Learning),
+            Request::Chunk { transfer, .. } => ("chunk", transfer, Response::Stored),
+            Request::Install { transfer, .. } if offers < 3 => {
+                ("install", transfer, Response::NoSuchTransfer)
+            }
+            Request::Install { transfer, .. } => ("install", transfer, Response::Installed),
+            _ => return None,
+        };
+        heard.push((what, transfer.number));
+        Some(answer)
+    });
+    let guard = Node::create(others, Config::named("a"), Arc::new(MemoryStorage::new())).await.unwrap();
+    let node = &guard.node;
+    let (id, key) = (Id::from_u128(5), Bytes::from_static(b"key"));
+    let version = Version { epoch: 1, counter: 1 };
+    let entry = Entry { version, value: Some(Bytes::from_static(b"value")), expires_at: None };
+    node.storage.apply(Batch::one(Stored { id, key, entry })).await.unwrap();
+    assert!(node.start_hand_off(Interval::whole(), learner.clone(), true));
+    soon("the end", || matches!(node.groups().verdict(&id), Verdict::Moved(_))).await;
+    let expected = [
+        ("offer", 1),
+        ("chunk", 1),
+        ("install", 1),
+        ("offer", 2),
+        ("install", 3),
+        ("offer", 4),
+        ("chunk", 4),
+        ("install", 4),
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
 }
