@@ -235,6 +235,13 @@ impl<T: Transport> Node<T> {
         self.times().probe_is_due(host.incarnation, pause)
     }
 
+    /// How long ago `host` may have been asked what it answered, if it is to count on this host being alive: it takes that for
+    /// dead when two maintenance calls in a row have missed their answers, which takes half as long again at least.
+    pub(crate) fn fresh_time(&self, host: &Host) -> Duration {
+        let usual = self.times().way(host.incarnation).unwrap_or_default();
+        usual.max(2 * self.config.min_call_deadline)
+    }
+
     /// How long a maintenance call to `host` may take.
     fn usual_time(&self, host: &Host) -> Duration {
         self.times().deadline(host.incarnation, self.config.min_call_deadline)

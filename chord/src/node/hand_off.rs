@@ -55,6 +55,8 @@ struct HandOff {
     confirmed: bool,
     /// Writes are held back.
     held: bool,
+    /// When the message was sent that the receiver answered last.
+    asked_at: Instant,
     /// A chunk was sent.
     moved: bool,
     /// Its place among those that run at once. A decided one goes on for ever, and gives the place back when the
@@ -147,6 +149,7 @@ impl<T: Transport> Node<T> {
             decided: false,
             confirmed: false,
             held: false,
+            asked_at: Instant::now(),
             moved: false,
             place: Some(permit),
         };
@@ -170,7 +173,7 @@ impl<T: Transport> Node<T> {
                     if job.moved {
                         self.progress.was_in_vain();
                     }
-                    self.tell_abort(&job).await;
+                    self.tell_abort(&mut job).await;
                     // Others have no need to wait until this one is asked again.
                     drop(job.place.take());
                     self.hand_off_due.notify_one();
@@ -236,7 +239,7 @@ impl<T: Transport> Node<T> {
     }
 
     /// A learner that does not hear of it waits for the rest of the hand-off, and cannot leave in order meanwhile.
-    async fn tell_abort(&self, job: &HandOff) {
+    async fn tell_abort(&self, job: &mut HandOff) {
         let request = Request::Abort { transfer: job.transfer };
         let _ = self.insist(job, &request, Bytes::new(), Lane::Control).await;
     }

@@ -100,7 +100,8 @@ impl<T: Transport> Node<T> {
         let Some(gate) = by(patience, reading).await else { return Response::Overloaded };
         let expected = {
             let groups = self.groups();
-            entries.iter().all(|entry| groups.is_learning(transfer, &entry.id))
+            let mut ids = entries.iter().map(|entry| &entry.id);
+            groups.source(transfer).is_some() && ids.all(|id| groups.is_learning(transfer, id))
         };
         if !expected {
             return Response::NoSuchTransfer;

@@ -51,8 +51,22 @@ impl<T: Transport> Node<T> {
             job.held = true;
             self.writes_are_stored().await?;
             while self.send_dirty_chunk(job).await? > 0 {}
+            self.hear_again(job).await?;
         }
         Ok(())
+    }
+
+    /// Returns with the receiver heard of just now. One that was not may have taken this host for dead since, forgotten the
+    /// hand-off, and left: what is decided for it then, nobody can serve. So it is when this host froze while it waited
+    /// for an answer, and finds it when it wakes.
+    async fn hear_again(&self, job: &mut HandOff) -> Result<(), Interrupted> {
+        for _ in 0..MAX_TRIES {
+            if job.asked_at.elapsed() < self.fresh_time(&job.to) {
+                return Ok(());
+            }
+            self.send_one(job, Vec::new(), Lane::Control).await?;
+        }
+        Err(Interrupted::GiveUp("the new owner answers too slowly to be decided for".into()))
     }
 
     async fn copy_piece(&self, job: &mut HandOff, piece: Interval) -> Result<(), Interrupted> {
@@ -140,26 +154,36 @@ impl<T: Transport> Node<T> {
     async fn send_chunk(&self, job: &mut HandOff, mut entries: Vec<Stored>) -> Result<(), Interrupted> {
         while !entries.is_empty() {
             let rest = entries.split_off(entries.len().min(MAX_CHUNK_ENTRIES));
-            let values: Vec<Bytes> = entries.iter().filter_map(|stored| stored.entry.value.clone()).collect();
-            let body = wire::join_values(values.iter());
-            let sent = (entries.len() as u64, body.len() as u64);
-            let request =
-                Request::Chunk { transfer: job.transfer, entries: entries.iter().map(head).collect() };
             job.moved = true;
-            match self.insist(job, &request, body, Lane::Bulk).await? {
-                Response::Stored => Metrics::add(&self.metrics.entries_sent, sent.0),
-                Response::Declined(reason) => return Err(Interrupted::GiveUp(reason)),
-                _ => return Err(Interrupted::Again),
-            }
+            let sent_bytes = self.send_one(job, entries, Lane::Bulk).await?;
             self.progress.step();
             let limit = self.config.sync_bytes_per_second.filter(|limit| *limit > 0 && !job.urgent);
             if let Some(limit) = limit {
                 let _awaits = self.progress.awaits();
-                tokio::time::sleep(Duration::from_secs_f64(sent.1 as f64 / limit as f64)).await;
+                tokio::time::sleep(Duration::from_secs_f64(sent_bytes as f64 / limit as f64)).await;
             }
             entries = rest;
         }
         Ok(())
+    }
+
+    /// Sends one chunk; with no entries it asks whether the receiver still learns. Returns how many bytes of values it had.
+    async fn send_one(
+        &self,
+        job: &mut HandOff,
+        entries: Vec<Stored>,
+        lane: Lane,
+    ) -> Result<usize, Interrupted> {
+        let values: Vec<Bytes> = entries.iter().filter_map(|stored| stored.entry.value.clone()).collect();
+        let body = wire::join_values(values.iter());
+        let sent_bytes = body.len();
+        let request = Request::Chunk { transfer: job.transfer, entries: entries.iter().map(head).collect() };
+        match self.insist(job, &request, body, lane).await? {
+            Response::Stored => Metrics::add(&self.metrics.entries_sent, entries.len() as u64),
+            Response::Declined(reason) => return Err(Interrupted::GiveUp(reason)),
+            _ => return Err(Interrupted::Again),
+        }
+        Ok(sent_bytes)
     }
 
     /// Sends one idempotent message until it is answered, or until the hand-off must be given up. The first sending of a
@@ -169,7 +193,7 @@ impl<T: Transport> Node<T> {
     /// [`PeerTimes::transfer_time`]: crate::node::call::PeerTimes::transfer_time
     pub(super) async fn insist(
         &self,
-        job: &HandOff,
+        job: &mut HandOff,
         request: &Request,
         body: Bytes,
         lane: Lane,
@@ -177,13 +201,16 @@ impl<T: Transport> Node<T> {
         let (mut tries, mut pause) = (0, RETRY_PAUSE);
         loop {
             tries += 1;
-            let time = self.times().transfer_time(job.to.incarnation, body.len(), tries);
+            let sent = Instant::now();
+            let deadline = sent + self.times().transfer_time(job.to.incarnation, body.len(), tries);
             let awaits = (tries == 1 && lane == Lane::Bulk).then(|| self.progress.awaits());
-            let result =
-                self.call_while_alive(&job.to, request, body.clone(), lane, Instant::now() + time).await;
+            let result = self.call_while_alive(&job.to, request, body.clone(), lane, deadline).await;
             drop(awaits);
             let error = match result {
-                Ok((response, _)) => return Ok(response),
+                Ok((response, _)) => {
+                    job.asked_at = sent;
+                    return Ok(response);
+                }
                 Err(error) => error,
             };
             let most = match error {

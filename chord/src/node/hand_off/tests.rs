@@ -33,6 +33,7 @@ fn what_is_decided_is_offered_whomever_the_ring_names() {
         decided: false,
         confirmed: false,
         held: false,
+        asked_at: Instant::now(),
         moved: false,
         place: None,
     };
