@@ -63,8 +63,11 @@ pub enum Error {
     /// None of the known endpoints led into a ring. Nothing was done.
     #[error("no ring reached: {0}")]
     Unreachable(String),
-    /// The last host of a ring cannot leave with data in it: the data would be gone. Nothing was done.
-    #[error("this is the ring's last host and it holds {entries} entries: leaving would destroy them")]
+    /// A host to which no other answers cannot leave with data, nor while others hold parts of the circle: its own would be
+    /// gone. Nothing was done.
+    #[error(
+        "this is the last host of the ring that answers; leaving would destroy {entries} entries and its part"
+    )]
     LastHost {
         /// What it holds.
         entries: u64,

@@ -171,9 +171,12 @@ impl<T: Transport> Node<T> {
         false
     }
 
-    /// Parts from a ring that ends with this host, if it holds no entries. `None` when others have come meanwhile, or one
-    /// that was silent hands something over; and when others hold parts of the circle: nobody could answer for the parts of
-    /// this host when they are heard of again.
+    /// Parts from a ring that ends with this host: all others have left it the whole circle, and it holds no entries.
+    /// `None` when others have come meanwhile, or one that was silent hands something over.
+    ///
+    /// # Errors
+    /// [`Error::LastHost`] when there are entries, or others hold parts of the circle, who are silent: when they are heard
+    /// of again nobody could answer for the parts of this host.
     async fn part_as_last(&self) -> Result<Option<Farewells>, Error> {
         // What an offer would bring is not looked for below.
         let Some(_gate) = self.nothing_is_taken().await else { return Ok(None) };
@@ -181,10 +184,10 @@ impl<T: Transport> Node<T> {
         let held = self.try_change_groups(hold_everything);
         let Some(held) = held else { return Ok(None) };
         let counted = self.last_entries(self.store_patience()).await;
-        if matches!(counted, Ok(0)) {
-            let serves_all = self.groups().serves_all();
+        let serves_all = self.groups().serves_all();
+        if serves_all && matches!(counted, Ok(0)) {
             let mut routing = self.routing();
-            if serves_all && placement::is_last_host(&routing) {
+            if placement::is_last_host(&routing) {
                 return Ok(Some(self.part_from(&mut routing)));
             }
         }
@@ -192,7 +195,7 @@ impl<T: Transport> Node<T> {
             self.change_groups(|groups| groups.release(transfer));
         }
         match counted? {
-            0 => Ok(None),
+            0 if serves_all => Ok(None),
             entries => Err(Error::LastHost { entries }),
         }
     }

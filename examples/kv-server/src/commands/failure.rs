@@ -116,7 +116,7 @@ mod tests {
             (Error::Invalid("bad\nline".into()), "-ERR bad line\r\n"),
             (
                 Error::LastHost { entries: 3 },
-                "-LASTHOST this is the ring's last host and it holds 3 entries: leaving would destroy them\r\n",
+                "-LASTHOST this is the last host of the ring that answers; leaving would destroy 3 entries and its part\r\n",
             ),
         ];
         for (error, expected) in cases {
