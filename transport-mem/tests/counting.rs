@@ -50,3 +50,16 @@ async fn a_count_is_no_smaller_while_keys_change_hands() {
     }
     soon("each key is counted once", async || node.count().await.expect("every host lives") == KEYS).await;
 }
+
+/// Other hosts name it for a while; what it owned is counted where it went.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_has_left_is_not_missed() {
+    let cluster = cluster_with_keys(5).await;
+    for name in ["n1", "n3"] {
+        cluster.leave(name).await.expect("the others take its keys");
+        for _ in 0..20 {
+            assert_eq!(cluster.named("n0").count().await.expect("all others answer"), KEYS);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}

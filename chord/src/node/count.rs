@@ -13,15 +13,15 @@ use crate::transport::Transport;
 const WALKS: usize = 3;
 
 impl<T: Transport> Node<T> {
-    /// Keys with a value in the whole ring. No number when a host did not answer, or a piece of the circle was counted
-    /// nowhere: it would be too small.
+    /// Keys with a value in the whole ring. No number when a piece of the circle was counted nowhere: it would be too small.
     pub(crate) async fn count_keys(&self) -> Result<u64, Error> {
         for _ in 0..WALKS {
             let walk = self.walk_ring().await?;
+            // Whoever does not answer holds nothing, if others answer for the whole circle: it has left, say.
+            let Some(piece) = walk.orphaned().first().copied() else { return Ok(sum(&walk)) };
             if !walk.unreachable.is_empty() {
                 return Err(self.uncounted(&walk.unreachable));
             }
-            let Some(piece) = walk.orphaned().first().copied() else { return Ok(sum(&walk)) };
             // Whoever answers for the piece by now had not been handed it when it was asked.
             self.run(&piece.upto, Operation::Locate, self.operation_deadline()).await?;
         }

@@ -56,6 +56,7 @@ impl<T: Transport> Node<T> {
     /// # Errors
     /// [`Error::Timeout`] when the store has not told by `deadline` what it holds.
     pub(crate) async fn describe(&self, deadline: Instant) -> Result<Description, Error> {
+        let before = self.groups().served();
         let stock = self.stock(deadline).await?;
         let nodes = self
             .routing()
@@ -71,9 +72,11 @@ impl<T: Transport> Node<T> {
         Ok(Description {
             host: self.me.clone(),
             nodes,
+            // What was installed meanwhile may not be counted among the keys.
             groups: groups
                 .served()
                 .into_iter()
+                .filter(|piece| before.contains(piece))
                 .map(|(interval, group)| (interval, (*group).clone()))
                 .collect(),
             keys: stock.entries,
