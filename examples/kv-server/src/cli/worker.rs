@@ -114,6 +114,7 @@ pub(crate) async fn run(
             client: None,
             progress: progress.clone(),
             tally: Tally::default(),
+            last_success: Instant::now(),
             failed: HashMap::new(),
         };
         workers.spawn(worker.run(lines));
@@ -153,6 +154,8 @@ struct Worker {
     client: Option<Client>,
     progress: ProgressBar,
     tally: Tally,
+    /// When a line went through last.
+    last_success: Instant,
     /// What did not go through, and why: of each key the last line. It is sent again when all others were sent.
     failed: HashMap<Bytes, (Line, String)>,
 }
@@ -160,24 +163,27 @@ struct Worker {
 impl Worker {
     async fn run(mut self, lines: Vec<Line>) -> Tally {
         let mut pending = VecDeque::from(lines);
-        let (mut last_success, mut pause) = (Instant::now(), MIN_PAUSE);
+        let (mut again, mut pause) = (false, MIN_PAUSE);
         loop {
-            let went_through = match self.pass(&mut pending).await {
-                Ok(went_through) => went_through,
-                Err(error) => {
-                    pending.iter().for_each(|line| self.tally.fail(line, &error.to_string()));
-                    break;
+            let began = Instant::now();
+            if let Err(error) = self.pass(&mut pending, again).await {
+                for line in &pending {
+                    if !self.has_failed(line) {
+                        self.tally.fail(line, &error.to_string());
+                    }
                 }
-            };
-            if went_through {
-                (last_success, pause) = (Instant::now(), MIN_PAUSE);
-            }
-            if self.failed.is_empty() || last_success.elapsed() > self.patience {
                 break;
+            }
+            if self.failed.is_empty() || self.has_no_hope() {
+                break;
+            }
+            if self.last_success > began {
+                pause = MIN_PAUSE;
             }
             sleep(pause).await;
             pause = (2 * pause).min(MAX_PAUSE);
-            pending.extend(self.failed.drain().map(|(_, (line, _))| line));
+            again = true;
+            pending.extend(self.failed.values().map(|(line, _)| line.clone()));
             pending.make_contiguous().sort_unstable_by_key(|line| line.number);
         }
         let mut failed: Vec<(Line, String)> = self.failed.into_values().collect();
@@ -186,19 +192,28 @@ impl Worker {
         self.tally
     }
 
-    /// Sends every line once, lost connections aside. Whether any went through.
+    /// Whether this very line is to be sent again.
+    fn has_failed(&self, line: &Line) -> bool {
+        self.failed.get(&line.key).is_some_and(|(failed, _)| failed.number == line.number)
+    }
+
+    fn has_no_hope(&self) -> bool {
+        self.last_success.elapsed() > self.patience
+    }
+
+    /// Sends every line once, lost connections aside; those that are sent `again` only while there is hope.
     ///
     /// # Errors
     /// What keeps every line from being sent; those that were not are left in `pending`.
-    async fn pass(&mut self, pending: &mut VecDeque<Line>) -> Result<bool, ClientError> {
-        let (mut went_through, mut last_reply) = (false, Instant::now());
-        while !pending.is_empty() {
+    async fn pass(&mut self, pending: &mut VecDeque<Line>, again: bool) -> Result<(), ClientError> {
+        let mut last_reply = Instant::now();
+        while !pending.is_empty() && !(again && self.has_no_hope()) {
             let window = next_window(pending);
             match self.exchange(&window).await {
                 Ok(replies) => {
                     last_reply = Instant::now();
                     if self.settle(window, replies) {
-                        went_through = true;
+                        self.last_success = Instant::now();
                     } else {
                         sleep(MIN_PAUSE).await;
                     }
@@ -214,7 +229,7 @@ impl Worker {
                 }
             }
         }
-        Ok(went_through)
+        Ok(())
     }
 
     /// Sends a command for each line and reads the replies.
@@ -241,12 +256,16 @@ impl Worker {
     fn settle(&mut self, window: Vec<Line>, replies: Vec<Value>) -> bool {
         let mut went_through = false;
         for (line, reply) in window.into_iter().zip(replies) {
-            match (self.task, reply) {
-                (_, Value::Error(text)) if is_retryable(&text) => {
+            match &reply {
+                Value::Error(text) if is_retryable(text) => {
                     // An earlier line of the key is out of date.
-                    self.failed.insert(line.key.clone(), (line, text));
+                    self.failed.insert(line.key.clone(), (line, text.clone()));
                     continue;
                 }
+                _ if self.has_failed(&line) => drop(self.failed.remove(&line.key)),
+                _ => {}
+            }
+            match (self.task, reply) {
                 (_, Value::Error(text)) => self.tally.fail(&line, &text),
                 (Task::Store, Value::Simple(_)) => {
                     // What failed before is out of date by now: sent again it would undo this line.

@@ -46,6 +46,7 @@ fn worker(address: String, task: Task) -> Worker {
         client: None,
         progress: ProgressBar::hidden(),
         tally: Tally::default(),
+        last_success: Instant::now(),
         failed: HashMap::new(),
     }
 }
@@ -120,4 +121,27 @@ async fn of_several_lines_of_a_key_that_failed_the_last_is_sent_again() {
     let tally = worker(address.await, Task::Store).run(lines("k\tearly\nk\tlate\n".into())).await;
     assert_eq!((tally.good, tally.failed), (1, 0), "{:?}", tally.failures);
     assert_eq!(*received.lock().unwrap(), ["early", "late", "late"]);
+}
+
+/// A pass over the lines of a dead host may take much longer than it is worth.
+#[tokio::test]
+async fn lines_are_sent_again_only_while_something_goes_through() {
+    let asked: Arc<Mutex<usize>> = Arc::default();
+    let address = server({
+        let asked = asked.clone();
+        move |_| {
+            *asked.lock().unwrap() += 1;
+            std::thread::sleep(Duration::from_millis(1));
+            DOWN
+        }
+    });
+    let count = 8 * WINDOW_LINES;
+    let all = lines((0..count).map(|i| format!("dead{i}\tv\n")).collect());
+    let tally = worker(address.await, Task::Store).run(all).await;
+    assert_eq!((tally.good, tally.failed), (0, count as u64));
+    assert!(tally.failures[0].starts_with("line 1: CLUSTERDOWN"), "{:?}", tally.failures);
+    assert!(
+        *asked.lock().unwrap() <= count + WINDOW_LINES,
+        "each was tried once, and no further pass was made"
+    );
 }
