@@ -102,9 +102,13 @@ async fn write_requests(
 
 /// Sends and empties `out`.
 async fn send(write: &mut OwnedWriteHalf, out: &mut Vec<u8>) -> io::Result<()> {
-    let sent = timeout(REPLY_TIME, write.write_all(out)).await;
+    let mut rest = out.as_slice();
+    while !rest.is_empty() {
+        let sent = timeout(REPLY_TIME, write.write_buf(&mut rest)).await;
+        sent.map_err(|_| too_late("requests were not read"))??;
+    }
     out.clear();
-    sent.map_err(|_| too_late("requests were not read"))?
+    Ok(())
 }
 
 fn too_late(what: &str) -> io::Error {
