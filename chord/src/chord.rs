@@ -227,7 +227,7 @@ impl<T: Transport> Chord<T> {
     /// # Errors
     /// As [`Chord::get`].
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
-        Ok(self.get_record(key).await?.is_some())
+        Ok(self.get_short(key, 0).await? != ShortRead::Value(None))
     }
 
     /// The values of `keys`: one result each, in order. Keys of one owner travel together; together they are no
@@ -376,7 +376,7 @@ impl<T: Transport> Chord<T> {
     /// transport; then it returns. Every clone of the handle is closed afterwards.
     ///
     /// # Errors
-    /// [`Error::LastHost`] when there is nobody to hand entries to, [`Error::TryAgain`] when the hand-over
+    /// [`Error::LastHost`] when no other host answers and there are entries, or others hold parts of the circle; [`Error::TryAgain`] when the hand-over
     /// has not got on for 30 seconds; the node goes on in both cases. It gets on while entries are stored and dropped,
     /// and while a host that lives takes its time for a large message: a leave may take hours. [`Error::Closed`] when the node ended otherwise.
     ///

@@ -349,7 +349,7 @@ pub enum Response {
     Done,
     /// To `Describe`.
     Description(Box<Description>),
-    /// To `Get` and `Update`: one reply an item; values in the body in this order.
+    /// To `Get`, `GetShort` and `Update`: one reply an item; values in the body in this order.
     Items(Vec<ItemReply>),
     /// To `Locate`: the sender answers for the id under this epoch.
     Here {

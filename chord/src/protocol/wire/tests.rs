@@ -67,6 +67,31 @@ fn the_header_and_a_get_have_these_bytes() {
     assert_eq!(hex(&frame.head), golden.concat());
 }
 
+#[test]
+fn a_short_read_has_these_bytes() {
+    let items = vec![GetItem { id: Id::from_u128(0xabcd), key: Bytes::from_static(b"key") }];
+    let trail = Trail { min_epoch: 0, forwarded: false };
+    let request = Request::get(trail, items, Some(0x10203));
+    let frame = encode_request(header(), &request, Bytes::new()).expect("it fits");
+    let message = [
+        "0b000000",
+        "0000000000000000",
+        "00",
+        "0100000000000000",
+        "000000000000000000000000000000000000abcd",
+        "0300000000000000",
+        "6b6579",
+        "03020100",
+    ];
+    assert!(hex(&frame.head).ends_with(&message.concat()), "{}", hex(&frame.head));
+    let answer = Response::Items(vec![ItemReply::Long { value_bytes: 0x10204 }]);
+    let frame = encode_response(header(), &answer, Bytes::new()).expect("it fits");
+    assert_eq!(
+        hex(&frame.head[HEADER_BYTES..]),
+        ["04000000", "0100000000000000", "07000000", "04020100"].concat()
+    );
+}
+
 /// Most of what maintenance sends is this.
 #[test]
 fn a_verified_finger_has_these_bytes() {
