@@ -24,7 +24,8 @@ use crate::server::{Charge, Replies, Service, Session};
 pub const MAX_WAVE: usize = 64;
 
 /// Runs the first commands of `requests`, as many as make a wave or else one on its own, and appends their replies.
-/// At most `most_values` of them answer by a value; those that are read are charged. Returns how many ran: at least one, if there is one.
+/// At most `most_values` of them answer by a value; those that are read are charged. Returns how many ran: at least one,
+/// if there is one.
 pub async fn run(
     service: &Service,
     session: &mut Session,

@@ -151,11 +151,6 @@ impl Reply {
         self.out.extend_from_slice(b"$-1\r\n");
     }
 
-    /// The null array.
-    pub fn null_array(&mut self) {
-        self.out.extend_from_slice(b"*-1\r\n");
-    }
-
     /// The head of an array; `len` replies follow.
     pub fn array(&mut self, len: usize) {
         self.line(b'*', length(len));
@@ -195,10 +190,9 @@ mod tests {
         reply.value(None);
         reply.value(Some("short".into()));
         reply.array(2);
-        reply.null_array();
         assert_eq!(
             written(&reply),
-            b"+OK\r\n+PONG\r\n-ERR two  lines\r\n:-12\r\n$4\r\na\r\nb\r\n$-1\r\n$5\r\nshort\r\n*2\r\n*-1\r\n"
+            b"+OK\r\n+PONG\r\n-ERR two  lines\r\n:-12\r\n$4\r\na\r\nb\r\n$-1\r\n$5\r\nshort\r\n*2\r\n"
         );
     }
 
