@@ -38,7 +38,8 @@ impl<T: Transport> Node<T> {
         }
     }
 
-    /// Until when the store is waited for while writes are held back. They have time left when they go on.
+    /// Until when one step of a hand-off waits for the store: half of an operation's deadline, so that most writes that are
+    /// held back meanwhile have time left when they go on.
     pub(crate) fn store_patience(&self) -> Instant {
         Instant::now() + self.config.operation_deadline / 2
     }

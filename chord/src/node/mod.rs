@@ -3,7 +3,7 @@
 //! [`Node`] is one host. Its files are what it does: [`serve`] answers others, [`call`] asks them, [`maintain`] keeps
 //! the ring, [`route`] finds who answers for a key, [`execute`] reads and writes what this host owns, [`hand_off`]
 //! and [`learn`] move ownership ([`progress`] tells whether they get on), [`sweep`] collects what is over, [`join`] and [`leave`] begin and end it,
-//! [`describe`] tells about it. Every decision is taken in [`crate::protocol`].
+//! [`describe`] tells about it, [`store`] is where its entries are. Every decision is taken in [`crate::protocol`].
 
 pub(crate) mod answers;
 pub(crate) mod at_once;
