@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::node::MAX_HAND_OFFS;
 use crate::protocol::entry::{Entry, Version};
 use crate::protocol::group::{Group, Verdict};
+use crate::protocol::routing;
 use crate::protocol::wire::{self, Header};
 use crate::storage::faulty::{DelayingFailing, Faults, Hang};
 use crate::storage::{Batch, MemoryStorage, Storage, Stored};
@@ -50,11 +51,14 @@ type Answer = dyn Fn(&Endpoint, &Request) -> Option<Response> + Send + Sync;
 struct Others {
     me: Endpoint,
     answer: Box<Answer>,
+    /// How long they take to answer chunks with entries.
+    chunks_take: Duration,
 }
 
 impl Others {
     fn who(answer: impl Fn(&Endpoint, &Request) -> Option<Response> + Send + Sync + 'static) -> Others {
-        Others { me: Host::named("a", 1).endpoint.clone(), answer: Box::new(answer) }
+        let me = Host::named("a", 1).endpoint.clone();
+        Others { me, answer: Box::new(answer), chunks_take: Duration::ZERO }
     }
 }
 
@@ -72,6 +76,9 @@ impl Transport for Others {
         let (header, request) = wire::decode_request(&frame).unwrap();
         let unreached = || TransportError::Unreachable { endpoint: to.clone(), reason: "crashed".into() };
         let response = (self.answer)(to, &request).ok_or_else(unreached)?;
+        if matches!(&request, Request::Chunk { entries, .. } if !entries.is_empty()) {
+            tokio::time::sleep(self.chunks_take).await;
+        }
         let header = Header { from: header.to, to: header.from, ..header };
         Ok(wire::encode_response(header, &response, Bytes::new()).unwrap())
     }
@@ -243,4 +250,35 @@ async fn what_was_declined_is_not_installed_under_the_name_that_was_offered() {
         ("install", 4),
     ];
     assert_eq!(*told.lock().unwrap(), expected);
+}
+
+/// It may have taken this host for dead since, and left. That is how this host finds it when it froze while it waited.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_decided_on_an_old_answer() {
+    let learner = Host::named("learner", 2);
+    let told: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let heard = told.clone();
+    let mut others = Others::who(move |_, request| {
+        let (what, answer) = match request {
+            Request::Offer { .. } => ("offer", Response::Learning),
+            Request::Chunk { entries, .. } if entries.is_empty() => ("still?", Response::NoSuchTransfer),
+            Request::Chunk { .. } => ("chunk", Response::Stored),
+            Request::Install { .. } => ("install", Response::Installed),
+            Request::Round { .. } => return Some(Response::Round(vec![routing::Answer::Pong])),
+            _ => return None,
+        };
+        heard.lock().unwrap().push(what);
+        Some(answer)
+    });
+    others.chunks_take = Duration::from_secs(4);
+    let guard = Node::create(others, Config::named("a"), Arc::new(MemoryStorage::new())).await.unwrap();
+    let node = &guard.node;
+    let (id, key) = (Id::from_u128(5), Bytes::from_static(b"key"));
+    let version = Version { epoch: 1, counter: 1 };
+    let entry = Entry { version, value: Some(Bytes::from_static(b"value")), expires_at: None };
+    node.storage.apply(Batch::one(Stored { id, key, entry })).await.unwrap();
+    assert!(node.start_hand_off(Interval::whole(), learner.clone(), true));
+    soon("it begins again", || told.lock().unwrap().len() >= 6).await;
+    assert_eq!(told.lock().unwrap()[..6], ["offer", "chunk", "still?", "offer", "chunk", "still?"]);
+    assert!(matches!(node.groups().verdict(&id), Verdict::Serve { .. }));
 }
