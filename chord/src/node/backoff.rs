@@ -44,7 +44,7 @@ impl Backoff {
         refused.pause
     }
 
-    /// Forgets what is noted of `host`: it took a hand-off, or is gone.
+    /// Forgets what is noted of `host`, which took a hand-off.
     pub(crate) fn forget(&mut self, host: Incarnation) {
         self.hosts.remove(&host);
     }

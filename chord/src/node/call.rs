@@ -36,7 +36,8 @@ pub(crate) enum CallError {
     NotExecuted(String),
     /// It may have been executed.
     NoReply(String),
-    /// Certainly not executed, by a host that lives: it is overloaded.
+    /// By a host that lives, which is overloaded: certainly not executed, but for what a hand-off sends, which may be carried
+    /// out later.
     Busy(String),
     /// The request exceeds the transport's limit: certainly not executed.
     TooLarge { len: usize, max: usize },
@@ -82,9 +83,20 @@ impl PeerTimes {
     /// When a maintenance call to `host` is given up: twice its usual round trip and four deviations, as much again for
     /// each miss, at least `floor`.
     fn deadline(&self, host: Incarnation, floor: Duration) -> Duration {
+        let misses = self.hosts.get(&host).map_or(0, |times| times.misses);
+        self.deadline_after(host, floor, misses)
+    }
+
+    /// [`PeerTimes::deadline`] after so many misses.
+    fn deadline_after(&self, host: Incarnation, floor: Duration, misses: u32) -> Duration {
         let times = self.hosts.get(&host).copied().unwrap_or_default();
         let usual = times.round_trip.map_or(floor, |(mean, deviation)| 2 * mean + 4 * deviation);
-        (usual * (1 + times.misses)).clamp(floor, MAX_CONTROL_DEADLINE.max(floor))
+        (usual * (1 + misses)).clamp(floor, MAX_CONTROL_DEADLINE.max(floor))
+    }
+
+    /// How long two maintenance calls to `host` in a row take to miss their answers, from none missed on.
+    fn two_misses(&self, host: Incarnation, floor: Duration) -> Duration {
+        (0..=TOLERATED_MISSES).map(|misses| self.deadline_after(host, floor, misses)).sum()
     }
 
     /// How long a request to `host` and its answer take on their way, unless something is out of the ordinary: twice the
@@ -174,7 +186,8 @@ impl<T: Transport> Node<T> {
         let sent = Instant::now();
         let deadline = sent + self.usual_time(to);
         let result = self.call(to, request, Bytes::new(), Lane::Control, deadline).await;
-        if result.is_ok() {
+        // What came later waited for this host, which slept.
+        if result.is_ok() && Instant::now() <= deadline {
             self.times().took(to.incarnation, sent.elapsed());
         }
         if matches!(result, Err(CallError::NoReply(_))) && self.times().missed(to.incarnation, sent) {
@@ -235,11 +248,10 @@ impl<T: Transport> Node<T> {
         self.times().probe_is_due(host.incarnation, pause)
     }
 
-    /// How long ago `host` may have been asked what it answered, if it is to count on this host being alive: it takes that for
-    /// dead when two maintenance calls in a row have missed their answers, which takes half as long again at least.
+    /// How long ago `host` may have been asked what it answered, if it is to be counted on: two thirds of the time in which two
+    /// maintenance calls in a row miss their answers, after which it would take this host for dead.
     pub(crate) fn fresh_time(&self, host: &Host) -> Duration {
-        let usual = self.times().way(host.incarnation).unwrap_or_default();
-        usual.max(2 * self.config.min_call_deadline)
+        self.times().two_misses(host.incarnation, self.config.min_call_deadline) * 2 / 3
     }
 
     /// How long a maintenance call to `host` may take.
@@ -405,6 +417,17 @@ mod tests {
         assert_eq!(times.transfer_time(HOST, CHUNK, 1), seconds(5 + 256));
         times.answered(HOST, Lane::Bulk, CHUNK, Duration::ZERO);
         assert_eq!(times.transfer_time(HOST, VALUE, 1), seconds(5));
+    }
+
+    #[test]
+    fn two_calls_miss_their_answers_in_at_least_three_of_the_shortest_deadlines() {
+        let (mut times, floor) = (PeerTimes::default(), Duration::from_millis(500));
+        assert_eq!(times.two_misses(HOST, floor), 3 * floor);
+        times.took(HOST, seconds(1));
+        assert_eq!(times.two_misses(HOST, floor), 2 * MAX_CONTROL_DEADLINE);
+        times.missed(HOST, Instant::now());
+        assert_eq!(times.two_misses(HOST, floor), 2 * MAX_CONTROL_DEADLINE, "whatever was missed before");
+        assert_eq!(PeerTimes::default().two_misses(HOST, seconds(3)), seconds(6));
     }
 
     #[test]

@@ -65,6 +65,22 @@ struct HandOff {
 }
 
 impl HandOff {
+    fn new(transfer: TransferId, pieces: Vec<(Interval, u64)>, to: Arc<Host>, leaving: bool) -> HandOff {
+        HandOff {
+            transfer,
+            pieces,
+            to,
+            leaving,
+            urgent: false,
+            decided: false,
+            confirmed: false,
+            held: false,
+            asked_at: Instant::now(),
+            moved: false,
+            place: None,
+        }
+    }
+
     /// What is decided is the receiver's, whomever the ring names by now.
     fn offer(&self, from: Arc<Host>) -> Request {
         Request::Offer {
@@ -140,19 +156,8 @@ impl<T: Transport> Node<T> {
             Some(begun)
         });
         let Some((transfer, pieces)) = begun else { return false };
-        let job = HandOff {
-            transfer,
-            pieces,
-            to,
-            leaving,
-            urgent: false,
-            decided: false,
-            confirmed: false,
-            held: false,
-            asked_at: Instant::now(),
-            moved: false,
-            place: Some(permit),
-        };
+        let mut job = HandOff::new(transfer, pieces, to, leaving);
+        job.place = Some(permit);
         self.spawn_vital("a hand-off", |node| async move {
             node.hand_over(job).await;
             node.hand_off_due.notify_one();
@@ -170,27 +175,25 @@ impl<T: Transport> Node<T> {
                     let pause = self.backoff().refused(job.to.incarnation, Instant::now());
                     self.change_groups(|groups| groups.release(job.transfer));
                     self.dirty().remove(&job.transfer);
+                    job.held = false;
                     if job.moved {
                         self.progress.was_in_vain();
                     }
                     self.tell_abort(&mut job).await;
-                    // Others have no need to wait until this one is asked again.
-                    drop(job.place.take());
-                    self.hand_off_due.notify_one();
+                    self.give_place_back(&mut job);
                     tokio::time::sleep(self.jittered(pause)).await;
                     return;
                 }
                 Err(Interrupted::GiveUp(reason)) => {
                     tracing::warn!(transfer = %job.transfer, to = %job.to.name, reason,
                         "decided, but the new owner does not answer: trying on");
-                    // That may be for ever: others have no need to wait for it.
-                    if job.place.take().is_some() {
-                        self.hand_off_due.notify_one();
-                    }
+                    self.give_place_back(&mut job);
                 }
                 Err(again @ (Interrupted::Again | Interrupted::Declined)) => {
                     if !job.decided {
                         self.progress.was_in_vain();
+                    } else if matches!(again, Interrupted::Declined) {
+                        self.give_place_back(&mut job);
                     }
                     let Some((transfer, pieces)) = self.try_change_groups(|groups| {
                         let renewed = groups.renew(job.transfer)?;
@@ -222,6 +225,13 @@ impl<T: Transport> Node<T> {
         self.backoff().forget(job.to.incarnation);
         // Whoever waits for the hand-off, waits for the entries to be gone too.
         self.groups_changed.notify_waiters();
+    }
+
+    /// Others have no need to wait for a hand-off that does not get on, which may be for ever.
+    fn give_place_back(&self, job: &mut HandOff) {
+        if job.place.take().is_some() {
+            self.hand_off_due.notify_one();
+        }
     }
 
     async fn copy_and_decide(&self, job: &mut HandOff) -> Result<(), Interrupted> {

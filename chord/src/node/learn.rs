@@ -79,10 +79,10 @@ impl<T: Transport> Node<T> {
         Ok(())
     }
 
-    /// Stores a chunk, if its hand-off is being learnt at each of its ids. `Overloaded` when the store takes long: the chunk
-    /// may land later.
+    /// Stores a chunk, if its hand-off is being learnt at each of its ids; one without entries asks whether it still is.
+    /// `Overloaded` when the store takes long: the chunk may land later.
     pub(crate) async fn take_chunk(
-        &self,
+        self: &Arc<Self>,
         transfer: TransferId,
         entries: Vec<EntryHead>,
         body: &Bytes,
@@ -94,18 +94,22 @@ impl<T: Transport> Node<T> {
         if !entries.iter().all(|entry| self.parameters.admits(&entry.id, &entry.key)) {
             return Response::Malformed("a key is too long, or not under its id".into());
         }
-        let Ok(place) = self.landing.clone().try_acquire_owned() else { return Response::Overloaded };
+        if entries.is_empty() {
+            let learns = self.groups().source(transfer).is_some();
+            return if learns { Response::Stored } else { Response::NoSuchTransfer };
+        }
         let patience = self.store_patience();
         let reading = Box::pin(self.learning.clone().read_owned());
         let Some(gate) = by(patience, reading).await else { return Response::Overloaded };
         let expected = {
             let groups = self.groups();
-            let mut ids = entries.iter().map(|entry| &entry.id);
-            groups.source(transfer).is_some() && ids.all(|id| groups.is_learning(transfer, id))
+            entries.iter().all(|entry| groups.is_learning(transfer, &entry.id))
         };
         if !expected {
             return Response::NoSuchTransfer;
         }
+        // It is sent again when the answer is late, but lands once.
+        let Some(landing) = Landing::of(self, transfer) else { return Response::Overloaded };
         Metrics::add(&self.metrics.entries_received, entries.len() as u64);
         let mut values = values.into_iter();
         let entries = entries
@@ -124,7 +128,7 @@ impl<T: Transport> Node<T> {
         // Whatever becomes of the hand-off, no other is learnt before this has landed.
         let applying = Box::pin(async move {
             let applied = storage.apply(Batch { entries, ..Batch::default() }).await;
-            drop((gate, place));
+            drop((gate, landing));
             applied
         });
         match self.carry_out(applying, patience).await {
@@ -149,5 +153,24 @@ impl<T: Transport> Node<T> {
         self.progress.done();
         self.hand_off_due.notify_one();
         Response::Installed
+    }
+}
+
+/// A chunk on its way into the store.
+struct Landing<T: Transport> {
+    node: Arc<Node<T>>,
+    transfer: TransferId,
+}
+
+impl<T: Transport> Landing<T> {
+    /// `None` while another one of the hand-off is on its way: that one may be the same, sent before.
+    fn of(node: &Arc<Node<T>>, transfer: TransferId) -> Option<Landing<T>> {
+        node.landing().insert(transfer).then(|| Landing { node: node.clone(), transfer })
+    }
+}
+
+impl<T: Transport> Drop for Landing<T> {
+    fn drop(&mut self) {
+        self.node.landing().remove(&self.transfer);
     }
 }

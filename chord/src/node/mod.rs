@@ -33,7 +33,7 @@ pub(crate) mod vital;
 pub(crate) mod walk;
 pub(crate) mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -169,8 +169,6 @@ pub(crate) struct Node<T: Transport> {
     /// Bounds the messages of hand-offs to here that are served at once. Operations that wait for a record, however
     /// many, do not keep out what brings it.
     pub(crate) learning_served: Arc<Semaphore>,
-    /// Bounds the chunks that the store has not said to be stored, those included that were answered meanwhile.
-    pub(crate) landing: Arc<Semaphore>,
     /// Bounds this handle's operations in flight.
     pub(crate) operations: Semaphore,
     /// Bounds the hand-offs from here that run at once.
@@ -191,6 +189,8 @@ pub(crate) struct Node<T: Transport> {
     groups: RwLock<Groups>,
     /// Guards what was written during each hand-off from here and is still to be sent.
     dirty: Mutex<BTreeMap<TransferId, Dirty>>,
+    /// Guards the hand-offs to here of which a chunk is not stored yet: one of each, though it may be answered before.
+    landing: Mutex<BTreeSet<TransferId>>,
     /// Guards round-trip times and missed answers of other hosts.
     times: Mutex<PeerTimes>,
     /// Guards which hosts refused hand-offs of late.
@@ -239,7 +239,7 @@ impl<T: Transport> Node<T> {
             serving: Arc::new(Semaphore::new(config.max_serving)),
             serving_kib: Arc::new(Semaphore::new(config.max_serving_bytes.div_ceil(1024))),
             learning_served: Arc::new(Semaphore::new(MAX_LEARNING_SERVED)),
-            landing: Arc::new(Semaphore::new(MAX_LEARNING_SERVED)),
+            landing: Mutex::default(),
             operations: Semaphore::new(config.max_operations),
             hand_offs: Arc::new(Semaphore::new(MAX_HAND_OFFS)),
             hand_off_turn: AtomicUsize::new(0),
@@ -301,6 +301,10 @@ impl<T: Transport> Node<T> {
 
     pub(crate) fn dirty(&self) -> MutexGuard<'_, BTreeMap<TransferId, Dirty>> {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn landing(&self) -> MutexGuard<'_, BTreeSet<TransferId>> {
+        self.landing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn times(&self) -> MutexGuard<'_, PeerTimes> {

@@ -368,7 +368,7 @@ pub enum Response {
     Installed,
     /// To `Chunk` and `Install`: the receiver knows no such hand-off; begin again.
     NoSuchTransfer,
-    /// A bound was reached; nothing was done.
+    /// A bound was reached; nothing was done. To `Offer`, `Chunk` and `Install`: not yet; it may still be done.
     Overloaded,
     /// The host addressed was replaced by this one.
     Replaced(Arc<Host>),

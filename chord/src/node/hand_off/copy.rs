@@ -60,13 +60,16 @@ impl<T: Transport> Node<T> {
     /// hand-off, and left: what is decided for it then, nobody can serve. So it is when this host froze while it waited
     /// for an answer, and finds it when it wakes.
     async fn hear_again(&self, job: &mut HandOff) -> Result<(), Interrupted> {
-        for _ in 0..MAX_TRIES {
-            if job.asked_at.elapsed() < self.fresh_time(&job.to) {
-                return Ok(());
+        let mut tries = 0;
+        while job.asked_at.elapsed() > self.fresh_time(&job.to) {
+            if tries == MAX_TRIES {
+                let reason = "the new owner answers too slowly to be decided for";
+                return Err(Interrupted::GiveUp(reason.into()));
             }
+            tries += 1;
             self.send_one(job, Vec::new(), Lane::Control).await?;
         }
-        Err(Interrupted::GiveUp("the new owner answers too slowly to be decided for".into()))
+        Ok(())
     }
 
     async fn copy_piece(&self, job: &mut HandOff, piece: Interval) -> Result<(), Interrupted> {
@@ -215,7 +218,12 @@ impl<T: Transport> Node<T> {
             };
             let most = match error {
                 CallError::NotExecuted(_) | CallError::TooLarge { .. } | CallError::Closed => 0,
-                CallError::Busy(_) if self.writes_wait(job) => 0,
+                CallError::Busy(_)
+                    if self.writes_wait(job) && sent.elapsed() > self.config.operation_deadline / 4 =>
+                {
+                    0
+                }
+                CallError::Busy(_) if self.writes_wait(job) => MAX_TRIES,
                 CallError::Busy(_) if job.moved => MAX_BUSY_TRIES,
                 _ => MAX_TRIES,
             };

@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 
 use super::*;
 use crate::config::Config;
-use crate::node::MAX_HAND_OFFS;
+use crate::node::{Guard, MAX_HAND_OFFS};
 use crate::protocol::entry::{Entry, Version};
 use crate::protocol::group::{Group, Verdict};
 use crate::protocol::routing;
@@ -25,19 +25,7 @@ fn what_is_decided_is_offered_whomever_the_ring_names() {
     let host = Host::named("a", 1);
     let transfer = TransferId { source: host.incarnation, number: 1 };
     let pieces = vec![(Interval::whole(), 1)];
-    let mut job = HandOff {
-        transfer,
-        pieces,
-        to: host.clone(),
-        leaving: false,
-        urgent: false,
-        decided: false,
-        confirmed: false,
-        held: false,
-        asked_at: Instant::now(),
-        moved: false,
-        place: None,
-    };
+    let mut job = HandOff::new(transfer, pieces, host.clone(), false);
     let insists = |job: &HandOff| matches!(job.offer(host.clone()), Request::Offer { leaving: true, .. });
     assert!(!insists(&job));
     job.decided = true;
@@ -130,6 +118,18 @@ async fn hand_offs_that_are_decided_for_a_crashed_host_keep_no_place_from_others
     soon("the end", || matches!(verdict(last), Verdict::Moved(_))).await;
 }
 
+/// A node that begins to hand everything over to `learner`: one key, at the id that is returned.
+async fn gives_away_one_key(others: Others, learner: &Arc<Host>) -> (Guard<Others>, Id) {
+    let guard = Node::create(others, Config::named("a"), Arc::new(MemoryStorage::new())).await.unwrap();
+    let node = &guard.node;
+    let (id, key) = (Id::from_u128(5), Bytes::from_static(b"key"));
+    let version = Version { epoch: 1, counter: 1 };
+    let entry = Entry { version, value: Some(Bytes::from_static(b"value")), expires_at: None };
+    node.storage.apply(Batch::one(Stored { id, key, entry })).await.unwrap();
+    assert!(node.start_hand_off(Interval::whole(), learner.clone(), true));
+    (guard, id)
+}
+
 /// Nobody serves what is decided: copying all of it once more would take as long as it did the first time.
 #[tokio::test(start_paused = true)]
 async fn what_was_confirmed_is_not_copied_again_when_an_installation_is_not_answered() {
@@ -150,14 +150,8 @@ async fn what_was_confirmed_is_not_copied_again_when_an_installation_is_not_answ
         heard.push(what);
         answer
     });
-    let guard = Node::create(others, Config::named("a"), Arc::new(MemoryStorage::new())).await.unwrap();
+    let (guard, id) = gives_away_one_key(others, &learner).await;
     let node = &guard.node;
-    let (id, key) = (Id::from_u128(5), Bytes::from_static(b"key"));
-    let version = Version { epoch: 1, counter: 1 };
-    let entry = Entry { version, value: Some(Bytes::from_static(b"value")), expires_at: None };
-    let entries = vec![Stored { id, key, entry }];
-    node.storage.apply(Batch { entries, ..Batch::default() }).await.unwrap();
-    assert!(node.start_hand_off(Interval::whole(), learner.clone(), true));
     soon("the end", || matches!(node.groups().verdict(&id), Verdict::Moved(_))).await;
     assert_eq!(
         *told.lock().unwrap(),
@@ -231,13 +225,8 @@ async fn what_was_declined_is_not_installed_under_the_name_that_was_offered() {
         heard.push((what, transfer.number));
         Some(answer)
     });
-    let guard = Node::create(others, Config::named("a"), Arc::new(MemoryStorage::new())).await.unwrap();
+    let (guard, id) = gives_away_one_key(others, &learner).await;
     let node = &guard.node;
-    let (id, key) = (Id::from_u128(5), Bytes::from_static(b"key"));
-    let version = Version { epoch: 1, counter: 1 };
-    let entry = Entry { version, value: Some(Bytes::from_static(b"value")), expires_at: None };
-    node.storage.apply(Batch::one(Stored { id, key, entry })).await.unwrap();
-    assert!(node.start_hand_off(Interval::whole(), learner.clone(), true));
     soon("the end", || matches!(node.groups().verdict(&id), Verdict::Moved(_))).await;
     let expected = [
         ("offer", 1),
@@ -271,13 +260,8 @@ async fn nothing_is_decided_on_an_old_answer() {
         Some(answer)
     });
     others.chunks_take = Duration::from_secs(4);
-    let guard = Node::create(others, Config::named("a"), Arc::new(MemoryStorage::new())).await.unwrap();
+    let (guard, id) = gives_away_one_key(others, &learner).await;
     let node = &guard.node;
-    let (id, key) = (Id::from_u128(5), Bytes::from_static(b"key"));
-    let version = Version { epoch: 1, counter: 1 };
-    let entry = Entry { version, value: Some(Bytes::from_static(b"value")), expires_at: None };
-    node.storage.apply(Batch::one(Stored { id, key, entry })).await.unwrap();
-    assert!(node.start_hand_off(Interval::whole(), learner.clone(), true));
     soon("it begins again", || told.lock().unwrap().len() >= 6).await;
     assert_eq!(told.lock().unwrap()[..6], ["offer", "chunk", "still?", "offer", "chunk", "still?"]);
     assert!(matches!(node.groups().verdict(&id), Verdict::Serve { .. }));
