@@ -56,7 +56,7 @@ impl<T: Transport> Node<T> {
     /// # Errors
     /// [`Error::Timeout`] when the store has not told by `deadline` what it holds.
     pub(crate) async fn describe(&self, deadline: Instant) -> Result<Description, Error> {
-        let before = self.groups().served();
+        let before = (self.changes(), self.groups().served());
         let stock = self.stock(deadline).await?;
         let nodes = self
             .routing()
@@ -68,17 +68,21 @@ impl<T: Transport> Node<T> {
                 fingers: ring.fingers().peers().to_vec(),
             })
             .collect();
+        let changed = self.changes() != before.0;
         let groups = self.groups();
+        let mut served = groups.served();
+        if changed {
+            // What was installed meanwhile may not be counted among the keys.
+            served.retain(|(piece, group)| {
+                let holds =
+                    |(known, by): &(Interval, Arc<Group>)| by == group && piece.without(known).is_empty();
+                before.1.iter().any(holds)
+            });
+        }
         Ok(Description {
             host: self.me.clone(),
             nodes,
-            // What was installed meanwhile may not be counted among the keys.
-            groups: groups
-                .served()
-                .into_iter()
-                .filter(|piece| before.contains(piece))
-                .map(|(interval, group)| (interval, (*group).clone()))
-                .collect(),
+            groups: served.into_iter().map(|(interval, group)| (interval, (*group).clone())).collect(),
             keys: stock.entries,
             transfers: u32::try_from(groups.transfers()).unwrap_or(u32::MAX),
             leaving: self.is_leaving(),
