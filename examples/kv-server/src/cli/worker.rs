@@ -207,7 +207,10 @@ impl Worker {
     /// What keeps every line from being sent; those that were not are left in `pending`.
     async fn pass(&mut self, pending: &mut VecDeque<Line>, again: bool) -> Result<(), ClientError> {
         let mut last_reply = Instant::now();
-        while !pending.is_empty() && !(again && self.has_no_hope()) {
+        while !pending.is_empty() {
+            if again && self.has_no_hope() {
+                break;
+            }
             let window = next_window(pending);
             match self.exchange(&window).await {
                 Ok(replies) => {

@@ -118,8 +118,8 @@ impl Service {
         self.node().ok_or(Failure::LOADING)
     }
 
-    /// Lets the node leave its ring and ends the service. `force` ends it even if it is the ring's last host and
-    /// holds data, which is then lost. Waits for a leaving under way; once that is done, so is this.
+    /// Lets the node leave its ring and ends the service. `force` ends it even if no other host answers and its data, or its
+    /// part of the circle, is then lost. Waits for a leaving under way; once that is done, so is this.
     ///
     /// # Errors
     /// Those of [`chord::Chord::leave`]; the service goes on.
