@@ -7,7 +7,7 @@
 //!
 //! How large a value is shows only when it has been read. So a wave has no more commands that answer by a value than
 //! there is room for if each is as large as the ring allows. The large ones are charged before they come
-//! ([`crate::commands::reading`]).
+//! (`reading.rs`).
 
 use bytes::Bytes;
 use chord::ShortRead;
