@@ -94,7 +94,7 @@ impl Figure {
 
     fn verdict(&self) -> String {
         let (met, goal) = match self.goal {
-            Goal::Cost(most) => (self.cost() <= most, format!("<= {most}x")),
+            Goal::Cost(most) => (self.cost() <= most, format!("<= {most:.2}x")),
             Goal::AtMost(most) => {
                 (median(self.ours.iter().copied()) <= most, format!("<= {most} {}", self.unit))
             }
