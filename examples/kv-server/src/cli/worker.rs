@@ -15,8 +15,8 @@ use crate::cli::file::Line;
 use crate::client::{Client, ClientError, explained, is_retryable};
 use crate::resp::Value;
 
-/// Connections to each node.
-const CONNECTIONS: usize = 4;
+/// Connections to each node: a node takes a second and a half for the keys of a dead host, few at once on each.
+const CONNECTIONS: usize = 32;
 /// Most commands sent before their replies are read.
 const WINDOW_LINES: usize = 128;
 /// Most bytes sent before replies are read: what sockets hold, so that neither side waits for the other.
