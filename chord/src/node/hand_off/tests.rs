@@ -266,3 +266,17 @@ async fn nothing_is_decided_on_an_old_answer() {
     assert_eq!(told.lock().unwrap()[..6], ["offer", "chunk", "still?", "offer", "chunk", "still?"]);
     assert!(matches!(node.groups().verdict(&id), Verdict::Serve { .. }));
 }
+
+/// It would stay under way for ever, and what it hands over could not be handed to anybody else.
+#[tokio::test(start_paused = true)]
+async fn a_hand_off_that_panics_ends_the_node() {
+    let learner = Host::named("learner", 2);
+    let others = Others::who(|_, request| match request {
+        Request::Offer { .. } => panic!("out of luck"),
+        _ => None,
+    });
+    let (guard, _) = gives_away_one_key(others, &learner).await;
+    soon("the end", || guard.node.check_open().is_err()).await;
+    let reason = guard.node.check_open().unwrap_err().to_string();
+    assert!(reason.contains("a hand-off failed: a bug"), "{reason}");
+}
