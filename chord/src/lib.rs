@@ -39,6 +39,7 @@
 //! | [`protocol`] | every decision, as pure functions of messages and state: to read, to simulate, to explore |
 //! | [`view`] | what a node tells about itself and the ring |
 
+mod answer;
 mod chord;
 mod config;
 #[cfg(feature = "conformance")]
@@ -52,7 +53,8 @@ pub mod storage;
 pub mod transport;
 pub mod view;
 
-pub use crate::chord::{Chord, Neighbourhood, PutOptions, Receipt, Record, ShortRead};
+pub use crate::answer::{Receipt, Record, ShortRead};
+pub use crate::chord::{Chord, Neighbourhood, PutOptions};
 pub use crate::config::{
     Config, Env, Expected, Interval, MAX_CHUNK_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, MAX_VIRTUAL_NODES,
     VirtualNodes,
