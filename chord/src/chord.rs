@@ -8,6 +8,7 @@ use crate::answer::{Receipt, Record, ShortRead, receipt, record, short_read, val
 use crate::config::Config;
 use crate::error::Error;
 use crate::node::many::ManyUpdate;
+use crate::node::route::Found;
 use crate::node::{Guard, Node};
 use crate::protocol::entry::{Action, Condition, Expiry, Update};
 use crate::protocol::group::Group;
@@ -189,10 +190,7 @@ impl<T: Transport> Chord<T> {
     /// The values of `keys`: one result each, in order. Keys of one owner travel together; together they are no
     /// snapshot. A key that is too long ends with [`Error::TooLarge`], and the others are read.
     pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<Bytes>, Error>> {
-        let checked: Vec<_> = keys.iter().map(|key| self.check_key(key.as_ref())).collect();
-        let keys: Vec<&[u8]> = fitting(keys, &checked).map(AsRef::as_ref).collect();
-        let results = self.node().read_many(&keys, None).await;
-        in_their_places(checked, results.into_iter().map(|found| Ok(value_of(found?.entry()?))))
+        self.read_many(keys, None, |found| Ok(value_of(found.entry()?))).await
     }
 
     /// [`Chord::get_many`] for who has little room: of another host's value that is longer than `max_bytes` only how long
@@ -202,10 +200,19 @@ impl<T: Transport> Chord<T> {
         keys: &[K],
         max_bytes: usize,
     ) -> Vec<Result<ShortRead, Error>> {
+        self.read_many(keys, Some(at_most(max_bytes)), |found| Ok(short_read(found))).await
+    }
+
+    async fn read_many<K: AsRef<[u8]>, R>(
+        &self,
+        keys: &[K],
+        max_value_bytes: Option<u32>,
+        answer: impl Fn(Found) -> Result<R, Error>,
+    ) -> Vec<Result<R, Error>> {
         let checked: Vec<_> = keys.iter().map(|key| self.check_key(key.as_ref())).collect();
         let keys: Vec<&[u8]> = fitting(keys, &checked).map(AsRef::as_ref).collect();
-        let results = self.node().read_many(&keys, Some(at_most(max_bytes))).await;
-        in_their_places(checked, results.into_iter().map(|found| Ok(short_read(found?))))
+        let results = self.node().read_many(&keys, max_value_bytes).await;
+        in_their_places(checked, results.into_iter().map(|found| answer(found?)))
     }
 
     /// [`Chord::get`] as [`Chord::get_many_short`] reads.
@@ -332,9 +339,10 @@ impl<T: Transport> Chord<T> {
     /// transport; then it returns. Every clone of the handle is closed afterwards.
     ///
     /// # Errors
-    /// [`Error::LastHost`] when no other host answers and there are entries, or others hold parts of the circle; [`Error::TryAgain`] when the hand-over
-    /// has not got on for 30 seconds; the node goes on in both cases. It gets on while entries are stored and dropped,
-    /// and while a host that lives takes its time for a large message: a leave may take hours. [`Error::Closed`] when the node ended otherwise.
+    /// [`Error::LastHost`] when no other host answers and there are entries, or others hold parts of the circle;
+    /// [`Error::TryAgain`] when the hand-over has not got on for 30 seconds; the node goes on in both cases. It gets on
+    /// while entries are stored and dropped, and while a host that lives takes its time for a large message: a leave may
+    /// take hours. [`Error::Closed`] when the node ended otherwise.
     ///
     /// # Cancel safety
     /// A dropped `leave` goes on to its end, while a handle is left. Leaving again waits for that end.
