@@ -218,12 +218,10 @@ impl<T: Transport> Node<T> {
             };
             let most = match error {
                 CallError::NotExecuted(_) | CallError::TooLarge { .. } | CallError::Closed => 0,
-                CallError::Busy(_)
-                    if self.writes_wait(job) && sent.elapsed() > self.config.operation_deadline / 4 =>
-                {
-                    0
+                CallError::Busy(_) if self.writes_wait(job) => {
+                    let in_time = sent.elapsed() <= self.config.operation_deadline / 4;
+                    if in_time { MAX_TRIES } else { 0 }
                 }
-                CallError::Busy(_) if self.writes_wait(job) => MAX_TRIES,
                 CallError::Busy(_) if job.moved => MAX_BUSY_TRIES,
                 _ => MAX_TRIES,
             };
