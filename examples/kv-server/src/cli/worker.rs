@@ -106,18 +106,7 @@ pub(crate) async fn run(
     for (i, lines) in shares.into_iter().enumerate() {
         let mut addresses = open.clone();
         addresses.rotate_left(i % open.len());
-        let worker = Worker {
-            addresses,
-            password: password.clone(),
-            task,
-            patience: PATIENCE,
-            client: None,
-            progress: progress.clone(),
-            tally: Tally::default(),
-            last_success: Instant::now(),
-            failed: HashMap::new(),
-        };
-        workers.spawn(worker.run(lines));
+        workers.spawn(Worker::new(addresses, password.clone(), task, progress.clone()).run(lines));
     }
     let mut sum = Tally::default();
     while let Some(tally) = workers.join_next().await {
@@ -161,6 +150,20 @@ struct Worker {
 }
 
 impl Worker {
+    fn new(addresses: Vec<String>, password: Option<Vec<u8>>, task: Task, progress: ProgressBar) -> Worker {
+        Worker {
+            addresses,
+            password,
+            task,
+            patience: PATIENCE,
+            client: None,
+            progress,
+            tally: Tally::default(),
+            last_success: Instant::now(),
+            failed: HashMap::new(),
+        }
+    }
+
     async fn run(mut self, lines: Vec<Line>) -> Tally {
         let mut pending = VecDeque::from(lines);
         let (mut again, mut pause) = (false, MIN_PAUSE);

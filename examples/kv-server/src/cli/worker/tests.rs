@@ -38,17 +38,9 @@ async fn serve(mut stream: TcpStream, answer: impl Fn(&Request) -> &'static str)
 }
 
 fn worker(address: String, task: Task) -> Worker {
-    Worker {
-        addresses: vec![address],
-        password: None,
-        task,
-        patience: SHORT,
-        client: None,
-        progress: ProgressBar::hidden(),
-        tally: Tally::default(),
-        last_success: Instant::now(),
-        failed: HashMap::new(),
-    }
+    let mut worker = Worker::new(vec![address], None, task, ProgressBar::hidden());
+    worker.patience = SHORT;
+    worker
 }
 
 fn lines(text: String) -> Vec<Line> {
